@@ -1,0 +1,79 @@
+/* What the files of the producer share; nobody else includes it. */
+#ifndef KP_FLOW_PRODUCER_PARTS_H
+#define KP_FLOW_PRODUCER_PARTS_H
+
+#include "flow/producer.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+/* The handles of the topics that were sent to, found by name: a hash table, at most half full. */
+typedef struct {
+    char *name; /* owned; NULL: a free place */
+    size_t length;
+    rd_kafka_topic_t *handle; /* owned */
+} kp_topic_entry;
+
+typedef struct {
+    kp_topic_entry *entries; /* owned */
+    size_t capacity;         /* a power of two, or 0 */
+    size_t count;
+} kp_topic_table;
+
+void kp_topic_table_deinit(kp_topic_table *table);
+/* Makes the handle when there is none yet. Borrowed: lives as long as the table. */
+kp_status kp_topic_table_get(kp_topic_table *table, rd_kafka_t *client, kp_bytes name, rd_kafka_topic_t **out,
+                             kp_error *err) KP_MUST_CHECK;
+
+struct kp_producer {
+    pthread_mutex_t lock; /* of all below it but outstanding, which is read without */
+    rd_kafka_t *client;
+    rd_kafka_queue_t *queue;
+    kp_topic_table topics;
+    kp_send *open; /* doubly linked: handed in at least in part, not done; one reference each */
+    kp_send *done; /* not yet collected; one reference each */
+    kp_send **done_end;
+    size_t bytes; /* of the values of the outstanding messages, as the library counts them */
+    kp_error fatal;
+    atomic_size_t outstanding;
+
+    size_t max_messages; /* SIZE_MAX: no limit */
+    size_t max_bytes;
+    unsigned process;
+    kp_kafka_signal signal;
+    kp_kafka_log log;
+};
+
+typedef struct {
+    kp_send *send; /* the library's opaque is the slot, this leads back */
+    kp_delivery delivery;
+} kp_slot;
+
+struct kp_send {
+    atomic_uint references;
+    void *owner;
+    kp_send *next; /* in one list of the producer */
+    kp_send *prev;
+    rd_kafka_topic_t *topic; /* borrowed from the producer: only for enqueue */
+    char *problem;           /* owned; the last problem with a broker when messages failed */
+    const char *name;        /* of the topic, behind the slots */
+    size_t count;
+    size_t handed_in;
+    size_t settled;
+    size_t failed;
+    bool linked; /* in open */
+    kp_slot slots[];
+};
+
+enum { KP_SEND_REFUSED = -10000, KP_SEND_PENDING = -10001 }; /* codes beyond the library's own */
+
+/* Takes the lock; fails without it when the producer cannot go on. */
+kp_status kp_producer_lock(kp_producer *self, kp_error *err) KP_MUST_CHECK;
+
+/* These with the lock held. */
+void kp_producer_note_fatal(kp_producer *self); /* keeps the library's fatal error: nothing can be sent any more */
+void kp_send_settle(kp_slot *slot, rd_kafka_resp_err_t code);
+void kp_send_finish_if_settled(kp_producer *self, kp_send *send);
+void kp_send_link(kp_producer *self, kp_send *send);
+
+#endif

@@ -1,0 +1,90 @@
+/* Topic handles by name: see producer_parts.h. A handle is what makes a message cheap to send: the library looks names
+ * up in a list.
+ */
+#include "flow/producer_parts.h"
+
+#include "core/mem.h"
+
+#include <string.h>
+
+enum { CAPACITY_MIN = 16 };
+
+void kp_topic_table_deinit(kp_topic_table *table) {
+    for (size_t i = 0; i < table->capacity; i++) {
+        if (table->entries[i].name) {
+            rd_kafka_topic_destroy(table->entries[i].handle);
+            kp_free(table->entries[i].name);
+        }
+    }
+    kp_free(table->entries);
+    memset(table, 0, sizeof *table);
+}
+
+/* FNV-1a */
+static size_t hash(kp_bytes name) {
+    uint64_t sum = 14695981039346656037U;
+    for (size_t i = 0; i < name.length; i++) {
+        sum = (sum ^ (unsigned char)name.data[i]) * 1099511628211U;
+    }
+    return (size_t)(sum ^ (sum >> 32));
+}
+
+/* The place of this name, or the free one where it belongs. */
+static kp_topic_entry *place(kp_topic_entry *entries, size_t capacity, kp_bytes name) {
+    size_t at = hash(name) & (capacity - 1);
+    while (entries[at].name &&
+           (entries[at].length != name.length || memcmp(entries[at].name, name.data, name.length) != 0)) {
+        at = (at + 1) & (capacity - 1);
+    }
+    return &entries[at];
+}
+
+static kp_status grow(kp_topic_table *table, kp_error *err) {
+    size_t capacity = table->capacity ? table->capacity * 2 : CAPACITY_MIN;
+    kp_topic_entry *entries = kp_calloc(capacity, sizeof *entries);
+    if (!entries) {
+        return kp_error_nomem(err);
+    }
+    for (size_t i = 0; i < table->capacity; i++) {
+        kp_topic_entry *old = &table->entries[i];
+        if (old->name) {
+            *place(entries, capacity, (kp_bytes){old->name, old->length}) = *old;
+        }
+    }
+    kp_free(table->entries);
+    table->entries = entries;
+    table->capacity = capacity;
+    return KP_OK;
+}
+
+static kp_status add(kp_topic_table *table, rd_kafka_t *client, kp_bytes name, kp_error *err) {
+    kp_topic_entry entry = {.name = kp_strndup(name.data, name.length), .length = name.length};
+    if (!entry.name) {
+        return kp_error_nomem(err);
+    }
+    if (strlen(entry.name) == name.length) { /* the library takes a C string: no NUL in it */
+        entry.handle = rd_kafka_topic_new(client, entry.name, NULL);
+    }
+    if (!entry.handle) {
+        kp_status st = kp_kafka_error_set(err, RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION, NULL, "topic %s", entry.name);
+        kp_free(entry.name);
+        return st;
+    }
+    *place(table->entries, table->capacity, name) = entry;
+    table->count++;
+    return KP_OK;
+}
+
+kp_status kp_topic_table_get(kp_topic_table *table, rd_kafka_t *client, kp_bytes name, rd_kafka_topic_t **out,
+                             kp_error *err) {
+    kp_status st = KP_OK;
+    if (table->capacity == 0 || !place(table->entries, table->capacity, name)->name) {
+        if (table->count * 2 >= table->capacity) {
+            KP_TRY(grow(table, err));
+        }
+        KP_TRY(add(table, client, name, err));
+    }
+    *out = place(table->entries, table->capacity, name)->handle;
+done:
+    return st;
+}

@@ -1,0 +1,347 @@
+/* Segments of the files sink: taking records, sealing, uploading. See files.h and files.c.
+ *
+ * A segment is the set of files that are open at the same time for one partition; it covers every offset from its first
+ * record to its last. When a rotation rule fires for one file the whole segment is sealed: its files are uploaded under
+ * temporary names, and once all are there it can go into an intent. Bytes are kept in memory until they are uploaded;
+ * when `buffer_bytes` are held everything open is sealed, and the sink is full until uploads have made room.
+ */
+#include "sinks/files.h"
+
+#include "core/mem.h"
+
+#include <string.h>
+
+enum { UPLOADS_MAX = 8 };
+
+files_part *files_part_find(const files_sink *self, int32_t slot) {
+    return (size_t)slot < self->slot_count ? self->slots[slot] : NULL;
+}
+
+void files_trouble(files_sink *self, const kp_error *err) {
+    if (!self->halted) {
+        self->halted = true;
+        self->env.on_trouble(self->env.ctx, err);
+    }
+}
+
+/* ---- lifetimes ---- */
+
+static void file_free(files_sink *self, files_file *file) {
+    self->held -= file->body.length;
+    kp_buf_deinit(&file->key);
+    kp_buf_deinit(&file->body);
+    kp_buf_deinit(&file->temp);
+    kp_buf_deinit(&file->path);
+    kp_buf_deinit(&file->first_key);
+    kp_free(file);
+}
+
+void files_segment_free(files_segment *segment) {
+    if (!segment) {
+        return;
+    }
+    while (segment->files) {
+        files_file *file = segment->files;
+        segment->files = file->next;
+        file_free(segment->part->sink, file);
+    }
+    kp_free(segment);
+}
+
+void files_part_free(files_part *part) {
+    files_segment_free(part->open);
+    while (part->closed) {
+        files_segment *segment = part->closed;
+        part->closed = segment->next;
+        files_segment_free(segment);
+    }
+    kp_buf_deinit(&part->temp_prefix);
+    kp_free(part->topic);
+    kp_free(part);
+}
+
+void files_part_drop_idle(files_part *part) {
+    if (part->slot >= 0 || part->in_flight) {
+        return;
+    }
+    files_part **at = &part->sink->parts;
+    while (*at != part) {
+        at = &(*at)->next;
+    }
+    *at = part->next;
+    files_part_free(part);
+}
+
+/* ---- uploads ---- */
+
+static void uploaded(files_file *file, const kp_store_result *result) {
+    files_sink *self = file->segment->part->sink;
+    if (result->outcome == KP_STORE_DONE) {
+        self->held -= file->body.length;
+        kp_buf_deinit(&file->body);
+        file->state = FILE_UPLOADED;
+        file->segment->unfinished--;
+        self->env.on_progress(self->env.ctx);
+        return;
+    }
+    file->state = FILE_DUE;
+    files_trouble(self, &result->err);
+}
+
+static void removed(void *ctx, const kp_store_result *result) {
+    (void)ctx;
+    (void)result; /* what stays is removed by the partition's next owner */
+}
+
+static void on_uploaded(void *ctx, const kp_store_result *result) {
+    files_file *file = ctx;
+    files_part *part = file->segment->part;
+    files_sink *self = part->sink;
+    self->uploading--;
+    if (part->slot < 0) { /* the partition went meanwhile: no intent can name this file */
+        if (result->outcome == KP_STORE_DONE &&
+            self->store->ops->remove(self->store, file->temp.data, removed, NULL, NULL) != KP_OK) {
+            removed(NULL, result);
+        }
+    } else {
+        uploaded(file, result);
+    }
+    part->in_flight--;
+    files_part_drop_idle(part);
+}
+
+static kp_status file_upload(files_sink *self, files_file *file, kp_error *err) {
+    kp_bytes body = {file->body.data, file->body.length};
+    kp_status st = self->store->ops->put(self->store, file->temp.data, body, on_uploaded, file, err);
+    if (st == KP_OK) {
+        file->state = FILE_UPLOADING;
+        self->uploading++;
+        file->segment->part->in_flight++;
+    }
+    return st;
+}
+
+static kp_status segment_upload(files_sink *self, files_segment *segment, kp_error *err) {
+    kp_status st = KP_OK;
+    for (files_file *file = segment->files; file && st == KP_OK && self->uploading < UPLOADS_MAX; file = file->next) {
+        if (file->state == FILE_DUE) {
+            st = file_upload(self, file, err);
+        }
+    }
+    return st;
+}
+
+kp_status files_part_upload(files_sink *self, files_part *part, kp_error *err) {
+    kp_status st = KP_OK;
+    for (files_segment *segment = part->closed; segment && st == KP_OK; segment = segment->next) {
+        if (segment->unfinished) {
+            st = segment_upload(self, segment, err);
+        }
+    }
+    return st;
+}
+
+/* ---- sealing ---- */
+
+static kp_status file_name(files_sink *self, files_file *file, kp_error *err) {
+    kp_status st;
+    files_segment *segment = file->segment;
+    if (!kp_buf_text(&file->first_key)) {
+        return kp_error_nomem(err);
+    }
+    file->first.key.data = file->first.key.data ? file->first_key.data : NULL;
+    file->first.value = (kp_bytes){file->body.data, file->first_length};
+    kp_buf_reset(&file->path);
+    kp_buf_reset(&file->temp);
+    KP_TRY(kp_template_render(self->path, &file->first, file->first.offset, segment->end, &file->path, err));
+    KP_TRY(kp_buf_append(&file->temp, self->temp_folder.data, self->temp_folder.length, err));
+    KP_TRY(kp_buf_append(&file->temp, segment->part->temp_prefix.data, segment->part->temp_prefix.length, err));
+    KP_TRY(kp_buf_printf(&file->temp, err, "%lld+%s%llu", (long long)file->first.offset, segment->part->token,
+                         (unsigned long long)self->sequence++));
+    if (!kp_buf_text(&file->path) || !kp_buf_text(&file->temp)) {
+        st = kp_error_nomem(err);
+    }
+done:
+    return st;
+}
+
+kp_status files_part_seal(files_sink *self, files_part *part, kp_error *err) {
+    kp_status st = KP_OK;
+    files_segment *segment = part->open;
+    for (files_file *file = segment->files; file; file = file->next) {
+        KP_TRY(file_name(self, file, err));
+    }
+    for (files_file *file = segment->files; file; file = file->next) {
+        file->length = (int64_t)file->body.length;
+        file->state = FILE_DUE;
+        segment->unfinished++;
+    }
+    part->open = NULL;
+    *(part->closed ? &part->closed_last->next : &part->closed) = segment;
+    part->closed_last = segment;
+done:
+    return st;
+}
+
+/* ---- taking records ---- */
+
+static kp_status file_new(files_segment *segment, const kp_record *rec, kp_bytes key, kp_error *err) {
+    kp_status st;
+    files_file *file = kp_calloc(1, sizeof *file);
+    if (!file) {
+        return kp_error_nomem(err);
+    }
+    file->segment = segment;
+    file->first = *rec;
+    file->first.topic = segment->part->topic;
+    file->first.handle = NULL;
+    KP_TRY(kp_buf_append(&file->key, key.data, key.length, err));
+    KP_TRY(kp_buf_append(&file->first_key, rec->key.data, rec->key.length, err));
+    file->next = segment->files;
+    segment->files = file;
+    segment->manifest_bytes += 2 * key.length + segment->part->temp_prefix.length + 80;
+done:
+    if (st != KP_OK) {
+        file_free(segment->part->sink, file);
+    }
+    return st;
+}
+
+static kp_status segment_new(files_part *part, const kp_record *rec, kp_error *err) {
+    files_segment *segment = kp_calloc(1, sizeof *segment);
+    if (!segment) {
+        return kp_error_nomem(err);
+    }
+    segment->part = part;
+    segment->start = rec->offset;
+    segment->end = rec->offset;
+    segment->opened_ms = part->sink->env.now_ms(part->sink->env.ctx);
+    part->open = segment;
+    return KP_OK;
+}
+
+static files_file *file_find(const files_segment *segment, kp_bytes key) {
+    files_file *file = segment ? segment->files : NULL;
+    while (file && (file->key.length != key.length || memcmp(file->key.data, key.data, key.length) != 0)) {
+        file = file->next;
+    }
+    return file;
+}
+
+/* Rendered with the longest offsets there are, so that no name turns out too long when its file is sealed. */
+static kp_status file_key(const files_sink *self, const kp_record *rec, kp_buf *key, kp_error *err) {
+    return kp_template_render(self->path, rec, INT64_MAX, INT64_MAX, key, err);
+}
+
+/* The open file that the record belongs to. */
+static kp_status file_for(files_sink *self, files_part *part, const kp_record *rec, files_file **out, kp_error *err) {
+    kp_status st;
+    kp_buf key = {0};
+    if (part->open && part->open->due) { /* there was no memory to seal it then */
+        KP_TRY(files_part_seal(self, part, err));
+    }
+    if (!kp_template_per_record(self->path) && part->open) {
+        *out = part->open->files;
+        return KP_OK;
+    }
+    KP_TRY(file_key(self, rec, &key, err));
+    kp_bytes name = {key.data, key.length};
+    *out = file_find(part->open, name);
+    if (!*out) {
+        if (part->open && part->open->manifest_bytes + 2 * name.length + 300 > FILES_MANIFEST_MAX) {
+            KP_TRY(files_part_seal(self, part, err));
+        }
+        if (!part->open) {
+            KP_TRY(segment_new(part, rec, err));
+        }
+        KP_TRY(file_new(part->open, rec, name, err));
+        *out = part->open->files;
+    }
+done:
+    kp_buf_deinit(&key);
+    return st;
+}
+
+/* A line is a record: raw newlines, which valid JSON has only between its tokens, become spaces. */
+static kp_status append_line(kp_buf *body, kp_bytes value, kp_error *err) {
+    kp_status st;
+    size_t start = body->length;
+    KP_TRY(kp_buf_reserve(body, value.length + 1, err));
+    KP_TRY(kp_buf_append(body, value.data, value.length, err));
+    char *end = body->data + body->length;
+    for (char *at = body->data + start; at < end && (at = memchr(at, '\n', (size_t)(end - at))); at++) {
+        *at = ' ';
+    }
+    KP_TRY(kp_buf_append(body, "\n", 1, err));
+done:
+    return st;
+}
+
+static bool file_is_full(const files_sink *self, const files_file *file) {
+    return (self->rotate_records && (int64_t)file->records >= self->rotate_records) ||
+           (self->rotate_bytes && (int64_t)file->body.length >= self->rotate_bytes);
+}
+
+/* Out of memory half way: no file without a record, no segment without a file. */
+static void drop_unused(files_part *part) {
+    files_segment *open = part->open;
+    if (open && open->files && open->files->records == 0) { /* a new file is the first */
+        files_file *file = open->files;
+        open->files = file->next;
+        file_free(part->sink, file);
+    }
+    if (open && !open->files) {
+        files_segment_free(open);
+        part->open = NULL;
+    }
+}
+
+static kp_status take(files_sink *self, files_part *part, const kp_record *rec, kp_error *err) {
+    kp_status st;
+    files_file *file = NULL;
+    if (!part) {
+        return kp_error_set(err, KP_RETRY, "GONE", "partition %d of %s is not assigned", rec->partition, rec->topic);
+    }
+    KP_TRY(file_for(self, part, rec, &file, err));
+    size_t before = file->body.length;
+    KP_TRY(append_line(&file->body, rec->value, err));
+    self->held += file->body.length - before;
+    if (file->records++ == 0) {
+        file->first_length = rec->value.length;
+    }
+    part->open->end = rec->offset + 1;
+    if (file_is_full(self, file)) {
+        kp_error ignored; /* the record is taken in any case: the pump tries again */
+        part->open->due = true;
+        (void)!files_part_seal(self, part, &ignored);
+    }
+done:
+    if (st != KP_OK) {
+        drop_unused(part);
+    }
+    return st;
+}
+
+kp_status files_write(kp_sink *base, kp_batch *batch, kp_error *err) {
+    files_sink *self = (files_sink *)base;
+    if (self->held >= self->buffer_bytes) { /* the pump seals what is open */
+        return kp_error_set(err, KP_RETRY, "FULL", "%zu bytes wait for their upload", self->held);
+    }
+    files_part *part = NULL;
+    for (size_t i = 0; i < batch->count; i++) {
+        kp_error reason;
+        const kp_record *rec = &batch->records[i];
+        part = part && part->slot == rec->slot ? part : files_part_find(self, rec->slot);
+        kp_status st = take(self, part, rec, &reason);
+        if (st == KP_OK) {
+            kp_batch_judge(batch, i, KP_DELIVERED, NULL);
+        } else if (st == KP_REJECT) {
+            kp_batch_judge(batch, i, KP_REJECTED, &reason);
+        } else { /* out of memory: what follows in this partition must wait for it too */
+            kp_batch_judge_all(batch, KP_AGAIN, &reason);
+            break;
+        }
+    }
+    self->env.on_batch(self->env.ctx, batch);
+    return KP_OK;
+}

@@ -1,0 +1,124 @@
+"""kafkapipe: web events to Apache Kafka, HDFS and Elasticsearch.
+
+    import kafkapipe as kp
+
+    async with kp.Producer("127.0.0.1:9092") as producer:
+        await producer.send("colors", '{"userName":"홍길동"}')
+
+A name is imported when it is first used, so that the command line starts fast.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .errors import (
+    ClosedError,
+    ConfigError,
+    DeadlineError,
+    FatalError,
+    KafkaPipeError,
+    QueueFull,
+    RejectedError,
+    RetryableError,
+)
+
+if TYPE_CHECKING:
+    from ._core import Batch, BatchResult, MockCluster, Record, RecordMetadata
+    from ._offsets import TopicPartition
+    from .acls import Acl
+    from .admin import Admin, BrokerInfo, ClusterDescription, PartitionInfo, TopicDescription, TopicInfo
+    from .config import Elasticsearch, File, Hdfs, Null
+    from .consumer import Consumer
+    from .groups import GroupDescription, GroupInfo, GroupOffset, MemberInfo, OffsetReset
+    from .pipeline import Pipeline
+    from .producer import Producer
+    from .reader import PartitionRange, ReadEstimate, Table, read
+    from .topics import validate_topic_name
+
+_HOMES = {
+    "Acl": "acls",
+    "Admin": "admin",
+    "Batch": "_core",
+    "BatchResult": "_core",
+    "BrokerInfo": "admin",
+    "ClusterDescription": "admin",
+    "Consumer": "consumer",
+    "Elasticsearch": "config",
+    "File": "config",
+    "GroupDescription": "groups",
+    "GroupInfo": "groups",
+    "GroupOffset": "groups",
+    "Hdfs": "config",
+    "MemberInfo": "groups",
+    "MockCluster": "_core",
+    "Null": "config",
+    "OffsetReset": "groups",
+    "PartitionInfo": "admin",
+    "PartitionRange": "reader",
+    "Pipeline": "pipeline",
+    "Producer": "producer",
+    "ReadEstimate": "reader",
+    "Record": "_core",
+    "RecordMetadata": "_core",
+    "Table": "reader",
+    "TopicDescription": "admin",
+    "TopicInfo": "admin",
+    "TopicPartition": "_offsets",
+    "read": "reader",
+    "validate_topic_name": "topics",
+}
+
+__all__ = [
+    "Acl",
+    "Admin",
+    "Batch",
+    "BatchResult",
+    "BrokerInfo",
+    "ClosedError",
+    "ClusterDescription",
+    "ConfigError",
+    "Consumer",
+    "DeadlineError",
+    "Elasticsearch",
+    "FatalError",
+    "File",
+    "GroupDescription",
+    "GroupInfo",
+    "GroupOffset",
+    "Hdfs",
+    "KafkaPipeError",
+    "MemberInfo",
+    "MockCluster",
+    "Null",
+    "OffsetReset",
+    "PartitionInfo",
+    "PartitionRange",
+    "Pipeline",
+    "Producer",
+    "QueueFull",
+    "ReadEstimate",
+    "Record",
+    "RecordMetadata",
+    "RejectedError",
+    "RetryableError",
+    "Table",
+    "TopicDescription",
+    "TopicInfo",
+    "TopicPartition",
+    "read",
+    "validate_topic_name",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.import_module("._core", __name__).versions()["kafkapipe"]
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, "__version__"})

@@ -1,0 +1,112 @@
+"""Checks the name templates of files and indexes at load time; csrc/core/template.c renders them.
+
+Placeholders: {topic} {partition} {offset} {end} {timestamp:%Y-%m-%d} {key} {field:user.id}.
+Braces are written twice.
+"""
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+NAMES = ("topic", "partition", "offset", "end", "timestamp", "key", "field")
+TIME_LETTERS = "YmdHMSj"
+
+_PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
+_INDEX_FORBIDDEN = set('\\/*?"<>| ,#:')
+
+
+def nearest(word: object, known: Iterable[str]) -> str:
+    """The end of a message on an unknown word: ``; did you mean "rotate"?``, or the words there are."""
+    words = list(known)
+    close = get_close_matches(str(word), words, n=1)
+    if close:
+        return f'; did you mean "{close[0]}"?'
+    return f"; there are: {', '.join(words)}" if 0 < len(words) <= 12 else ""
+
+
+def placeholders(template: str) -> list[str]:
+    """The names of the placeholders of a template, in order; ValueError when it is none."""
+    return [name for name, _ in _pieces(template) if name]
+
+
+def literals(template: str) -> str:
+    """What stands outside the placeholders."""
+    return "".join(text for name, text in _pieces(template) if not name)
+
+
+def _pieces(template: str) -> list[tuple[str, str]]:
+    pieces = []
+    for match in _PIECE.finditer(template):
+        text = match[0]
+        if text in ("{", "}"):
+            raise ValueError(
+                f'has a lone "{text}" at position {match.start() + 1}; write it twice to mean a brace'
+            )
+        if match[1] is None:
+            pieces.append(("", text[0] if text in ("{{", "}}") else text))
+        else:
+            pieces.append((_placeholder(match[1]), text))
+    return pieces
+
+
+def _placeholder(inside: str) -> str:
+    name, colon, argument = inside.partition(":")
+    if name not in NAMES:
+        raise ValueError(f"has the unknown placeholder {{{inside}}}{nearest(name, NAMES)}")
+    if name == "timestamp":
+        _check_time(argument)
+    elif name == "field":
+        if not argument or "" in argument.split("."):
+            raise ValueError("needs the name of the field in {field:NAME}, like {field:user.id}")
+    elif colon:
+        raise ValueError(f"has {{{inside}}}, but {{{name}}} takes no argument")
+    return name
+
+
+def _check_time(form: str) -> None:
+    letters = re.findall(r"%(.?)", form)
+    if not letters:
+        raise ValueError("needs a form in {timestamp:FORM}, like {timestamp:%Y-%m-%d}")
+    for letter in letters:
+        if not letter or letter not in TIME_LETTERS:
+            known = " ".join(f"%{each}" for each in TIME_LETTERS)
+            raise ValueError(f"has %{letter} in {{timestamp:{form}}}; there are: {known}")
+
+
+def check_file_path(template: str) -> str:
+    """A path template whose files cannot collide within a topic."""
+    names = placeholders(template)
+    missing = [f"{{{name}}}" for name in ("partition", "offset") if name not in names]
+    if missing:
+        raise ValueError(f"must contain {' and '.join(missing)}, or files would overwrite each other")
+    folder, _, last = template.rpartition("/")
+    if not last:
+        raise ValueError("must end in a file name, not in /")
+    if any(part in ("..", ".") for part in folder.split("/")):
+        raise ValueError('must not have "." or ".." among its folders')
+    if "//" in template:
+        raise ValueError('must not have "//" in it')
+    return template
+
+
+def check_absolute(template: str) -> str:
+    """A path that starts at the root."""
+    if not template.startswith("/"):
+        raise ValueError('must be absolute: start it with "/"')
+    return template
+
+
+def check_index(template: str) -> str:
+    """A template of an Elasticsearch index name."""
+    names = placeholders(template)
+    if "end" in names:
+        raise ValueError("has {end}, which only files have")
+    text = literals(template)
+    wrong = sorted(_INDEX_FORBIDDEN & set(text))
+    if wrong:
+        raise ValueError(f"has {' '.join(wrong)!r}, which an index name must not have")
+    if text != text.lower():
+        raise ValueError("must be lower case")
+    if template[:1] in ("", "-", "_", "+") or template in (".", ".."):
+        raise ValueError("must not be empty, nor start with -, _ or +")
+    return template

@@ -1,0 +1,398 @@
+"""The configuration: every option's name, type, default, range and description stand here, and only here.
+
+The messages of ``kafkapipe check``, the JSON Schema for editors, ``docs/options.md`` and the document
+that the C core reads are made from these models. Sizes are bytes and durations milliseconds once loaded;
+in a file they are text like ``128MiB`` and ``30s``. In any value, ``${NAME}`` is an environment variable
+and ``${file:PATH}`` a file's content.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    SecretStr,
+    Tag,
+    model_validator,
+)
+
+from . import _fields, _yaml
+from ._problems import validate
+from ._properties import DEFAULT_BOOTSTRAP
+from ._template import check_absolute, check_file_path, check_index, placeholders
+from ._units import MINUTE, SECOND, Bytes, Duration, KiB, Listen, MiB, Urls
+
+
+class Section(BaseModel):
+    """Part of the configuration. Unknown keys are errors; error texts do not quote values."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
+    )
+
+
+Ack = Literal["kafka", "queued"]
+
+
+class LimitsConfig(Section):
+    """How much one request may carry; more is answered with 413 or 400."""
+
+    body: Bytes = Field(default=1 * MiB, ge=1, le=64 * MiB)
+    """Largest body of a POST."""
+    events: int = Field(default=1000, ge=1, le=100_000)
+    """Most events in one body."""
+    field: Bytes = Field(default=4 * KiB, ge=1)
+    """Largest value that an event template takes from a header or from the query."""
+
+
+class RouteConfig(Section):
+    """One method and path of the collector, and the topic that its events go to."""
+
+    method: Literal["GET", "POST"]
+    """GET makes one event from the request by the event template; POST takes the events from the body."""
+    path: _fields.RoutePath
+    """Path of the URL, from the root."""
+    topic: _fields.Topic
+    """Topic that the events are sent to."""
+    cors: list[str] = Field(default=[])
+    """Origins whose pages may call this route; "*" is any."""
+    event: dict[str, _fields.EventValue] | None = None
+    """Fields of a GET's event in their order: $now, $header.NAME, $query.NAME, or plain text."""
+    ack: Ack | None = None
+    """Overrides the collector's ack."""
+    limits: LimitsConfig = LimitsConfig()
+    """How much one request may carry."""
+
+    @model_validator(mode="after")
+    def _events_come_from_somewhere(self) -> Self:
+        if self.method == "GET" and not self.event:
+            raise ValueError("a GET route needs an event template: what the event is made of")
+        if self.method == "POST" and self.event is not None:
+            raise ValueError(
+                "a POST route takes its events from the body; remove the event template, or use GET"
+            )
+        return self
+
+
+class CollectorConfig(Section):
+    """The HTTP server that turns requests into records."""
+
+    listen: Listen = "127.0.0.1:8080"
+    """Address and port of the collector and its page."""
+    ack: Ack = "kafka"
+    """kafka: answer when the broker has the record; queued: answer when the local queue has it."""
+    routes: list[RouteConfig] = Field(default=[])
+    """What the collector takes."""
+
+    @model_validator(mode="after")
+    def _routes_differ(self) -> Self:
+        seen: set[tuple[str, str]] = set()
+        for route in self.routes:
+            if (route.method, route.path) in seen:
+                raise ValueError(f"two routes take {route.method} {route.path}")
+            seen.add((route.method, route.path))
+        return self
+
+
+class ManagementConfig(Section):
+    """The HTTP server for operators: health, metrics, REST."""
+
+    listen: Listen = "127.0.0.1:8083"
+    """Address and port of /healthz, /readyz, /metrics and the REST API."""
+
+
+class RotateConfig(Section):
+    """When a file is closed and published: at the first of these, whichever comes first."""
+
+    records: int | None = Field(default=None, ge=1)
+    """After so many records; off by default."""
+    bytes: Bytes = Field(default=128 * MiB, ge=1)
+    """When it has this size."""
+    age: Duration = Field(default=5 * MINUTE, ge=10)
+    """When its first record was written this long ago, even if none follows."""
+
+    def core(self) -> dict[str, Any]:
+        """The keys that the C core reads."""
+        return {"rotate_records": self.records or 0, "rotate_bytes": self.bytes, "rotate_age_ms": self.age}
+
+
+class FlushConfig(Section):
+    """When a bulk request is sent: at the first of these."""
+
+    records: int = Field(default=5000, ge=1, le=1_000_000)
+    """When so many records wait."""
+    bytes: Bytes = Field(default=5 * MiB, ge=1, le=90 * MiB)
+    """When they have this size together."""
+    age: Duration = Field(default=1 * SECOND, ge=1)
+    """When the oldest has waited this long."""
+
+    def core(self) -> dict[str, Any]:
+        """The keys that the C core reads."""
+        return {"flush_records": self.records, "flush_bytes": self.bytes, "flush_age_ms": self.age}
+
+
+class Hdfs(Section):
+    """Files on HDFS by WebHDFS, each record one line, exactly once per partition."""
+
+    type: Literal["hdfs"] = "hdfs"
+    url: Urls = Field(default=["http://127.0.0.1:9870"], min_length=1)
+    """NameNode, or a list of them, or HttpFS."""
+    user: str = Field(default="hadoop", min_length=1)
+    """HDFS user that owns the files."""
+    path: Annotated[str, AfterValidator(check_absolute), AfterValidator(check_file_path)] = (
+        "/data/{topic}/{partition}-{offset}.log"
+    )
+    """Template of a file's path; {offset} is its first record's, {end} the offset after its last."""
+    rotate: RotateConfig = RotateConfig()
+    """When a file is closed and published."""
+    timeout: Duration = Field(default=30 * SECOND, ge=100)
+    """How long a server may take to answer."""
+    buffer: Bytes = Field(default=64 * MiB, ge=4096)
+    """Most memory for data that is not on HDFS yet, per worker."""
+
+    def core(self) -> dict[str, Any]:
+        """The sink part of the document that the C core reads."""
+        return {
+            "type": "hdfs", "urls": self.url, "user": self.user, "path": self.path,
+            **self.rotate.core(), "timeout_ms": self.timeout, "buffer_bytes": self.buffer,
+        }  # fmt: skip
+
+
+class File(Section):
+    """Files on a local disk, each record one line, exactly once per partition."""
+
+    type: Literal["file"] = "file"
+    path: Annotated[str, AfterValidator(check_file_path)] = "data/{topic}/{partition}-{offset}.log"
+    """Template of a file's path; a relative one starts at the working directory."""
+    rotate: RotateConfig = RotateConfig()
+    """When a file is closed and published."""
+    buffer: Bytes = Field(default=64 * MiB, ge=4096)
+    """Most memory for data that is not written yet, per worker."""
+
+    def core(self) -> dict[str, Any]:
+        """The sink part of the document that the C core reads."""
+        return {
+            "type": "file",
+            "path": os.path.abspath(self.path),
+            **self.rotate.core(),
+            "buffer_bytes": self.buffer,
+        }
+
+
+class Elasticsearch(Section):
+    """Documents in Elasticsearch or OpenSearch."""
+
+    type: Literal["elasticsearch"] = "elasticsearch"
+    url: Urls = Field(default=["http://127.0.0.1:9200"], min_length=1)
+    """A node, or a list of them."""
+    index: Annotated[str, AfterValidator(check_index)] = "{topic}"
+    """Template of the index's name."""
+    id: Literal["topic+partition+offset", "auto"] = "topic+partition+offset"
+    """The document's id: the record's coordinates (exactly once), or made by the server (at least once)."""
+    flush: FlushConfig = FlushConfig()
+    """When a bulk request is sent."""
+    in_flight: int = Field(default=2, ge=1, le=64)
+    """Most bulk requests under way at once, per worker."""
+    gzip: bool = False
+    """Compress requests; costs a core for each 100 MB/s."""
+    user: str | None = Field(default=None, min_length=1)
+    """User for basic authentication."""
+    password: SecretStr | None = None
+    """Password of that user; write ${NAME} or ${file:PATH} here, not the password itself."""
+    timeout: Duration = Field(default=30 * SECOND, ge=100)
+    """How long a server may take to answer."""
+
+    @model_validator(mode="after")
+    def _credentials_are_whole(self) -> Self:
+        if (self.user is None) != (self.password is None):
+            raise ValueError("user and password belong together: give both or none")
+        return self
+
+    def core(self) -> dict[str, Any]:
+        """The sink part of the document that the C core reads."""
+        return {
+            "type": "elasticsearch", "urls": self.url, "index": self.index,
+            "id": "auto" if self.id == "auto" else "coordinates",
+            **self.flush.core(), "in_flight": self.in_flight, "gzip": self.gzip, "user": self.user,
+            "password": self.password.get_secret_value() if self.password else None,
+            "timeout_ms": self.timeout,
+        }  # fmt: skip
+
+
+class Null(Section):
+    """Takes every record and keeps none; for measurements."""
+
+    type: Literal["null"] = "null"
+
+    def core(self) -> dict[str, Any]:
+        """The sink part of the document that the C core reads."""
+        return {"type": "null"}
+
+
+Sink = Annotated[
+    Annotated[Hdfs | File | Elasticsearch | Null, Field(discriminator="type")],
+    BeforeValidator(_fields.null_type),
+]
+
+
+class RetryConfig(Section):
+    """How long a pipeline waits before it tries again: doubling from min to max, with full jitter."""
+
+    min: Duration = Field(default=100, ge=1)
+    """First wait."""
+    max: Duration = Field(default=30 * SECOND, ge=1)
+    """Longest wait."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.min > self.max:
+            raise ValueError("min is longer than max")
+        return self
+
+
+class DeadLetterConfig(Section):
+    """Where records go that can never be delivered."""
+
+    topic: _fields.Topic
+    """Topic that takes them, with headers that say why."""
+
+
+DeadLetter = Annotated[
+    Annotated[DeadLetterConfig, Tag("topic")]
+    | Annotated[str, AfterValidator(_fields.only_drop), Tag("drop")],
+    Discriminator(lambda value: "drop" if isinstance(value, str) else "topic"),
+]
+
+
+class PipelineConfig(Section):
+    """From topics to a sink."""
+
+    topics: list[_fields.TopicOrPattern] = Field(min_length=1)
+    """Names of topics, or regular expressions that start with ^."""
+    group: str | None = Field(default=None, min_length=1, max_length=255)
+    """Consumer group; the pipeline's name by default."""
+    workers: int = Field(default=1, ge=1, le=256)
+    """Threads, each with a consumer of its own; more than the topics have partitions do nothing."""
+    start: Literal["earliest", "latest"] = "earliest"
+    """Where a group begins that has no committed offset."""
+    transforms: _fields.Transforms = Field(default=[])
+    """What happens to a record on the way; none are known in this version."""
+    sink: Sink
+    """Where the records go."""
+    dead_letter: DeadLetter | None = None
+    """{topic: NAME}, or drop; without it the pipeline stops at a record that can never be delivered."""
+    in_flight: Bytes = Field(default=64 * MiB, ge=65536)
+    """Most memory for records that are read but not settled, per worker; partitions are paused there."""
+    retry: RetryConfig = RetryConfig()
+    """Waits before a failed write is tried again."""
+    kafka: _fields.Properties = Field(default={}, repr=False)
+    """librdkafka properties of this pipeline alone, over those of the whole file."""
+
+    @model_validator(mode="after")
+    def _no_loop(self) -> Self:
+        if isinstance(self.dead_letter, DeadLetterConfig) and _fields.subscribes(
+            self.topics, self.dead_letter.topic
+        ):
+            raise ValueError(
+                f"dead_letter.topic {self.dead_letter.topic} is among the topics of this pipeline: a loop"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _files_differ(self) -> Self:
+        several = len(self.topics) > 1 or self.topics[0].startswith("^")
+        if several and isinstance(self.sink, Hdfs | File) and "topic" not in placeholders(self.sink.path):
+            raise ValueError(
+                "sink.path must contain {topic} when several topics are read, or files would collide"
+            )
+        return self
+
+
+class Config(Section):
+    """A whole file."""
+
+    kafka: _fields.Properties = Field(default={}, repr=False)
+    """librdkafka properties of every client; bootstrap.servers is 127.0.0.1:9092 by default."""
+    collector: CollectorConfig | None = None
+    """The HTTP server that turns requests into records; without it none is started."""
+    pipelines: dict[_fields.Name, PipelineConfig] = Field(default={})
+    """From topics to sinks, each under a name of its own."""
+    management: ManagementConfig = ManagementConfig()
+    """The HTTP server for operators."""
+
+    @property
+    def bootstrap(self) -> str:
+        """The cluster's servers."""
+        return (
+            self.kafka.get("bootstrap.servers") or self.kafka.get("metadata.broker.list") or DEFAULT_BOOTSTRAP
+        )
+
+    @model_validator(mode="after")
+    def _something_to_do(self) -> Self:
+        if self.collector is None and not self.pipelines:
+            raise ValueError("there is neither a collector nor a pipeline: nothing to do")
+        return self
+
+    @model_validator(mode="after")
+    def _groups_differ(self) -> Self:
+        owners: dict[str, str] = {}
+        for name, pipeline in self.pipelines.items():
+            group = pipeline.group or name
+            if group in owners:
+                raise ValueError(
+                    f"pipelines {owners[group]} and {name} share the group {group}: each would miss records"
+                )
+            owners[group] = name
+        return self
+
+
+def load(path: str | os.PathLike[str], *, bootstrap: str | None = None) -> Config:
+    """The configuration in this YAML file; ``bootstrap`` overrides its ``bootstrap.servers``.
+
+    Raises ConfigError, whose message has one line per problem: file, line, path to the key, what is
+    wrong, and the nearest right word. Nothing is contacted.
+    """
+    return _load(_yaml.read(path), bootstrap)
+
+
+def loads(text: str, source: str = "configuration", *, bootstrap: str | None = None) -> Config:
+    """The configuration in this YAML text; ``source`` is its name in messages. Else as ``load``."""
+    return _load(_yaml.parse(text, source), bootstrap)
+
+
+def _load(document: _yaml.Document, bootstrap: str | None) -> Config:
+    config = validate(document, Config)
+    return config.model_copy(
+        update={"kafka": {**config.kafka, "bootstrap.servers": bootstrap or config.bootstrap}}
+    )
+
+
+def to_core_json(name: str, pipeline: PipelineConfig, kafka: Mapping[str, str]) -> str:
+    """The document that the C core reads for a pipeline: every key present, bytes and milliseconds.
+
+    ``name`` is the pipeline's, ``kafka`` the properties of the whole file. Holds secrets: never show it.
+    """
+    topic = pipeline.dead_letter.topic if isinstance(pipeline.dead_letter, DeadLetterConfig) else None
+    mode = "topic" if topic else pipeline.dead_letter or "stop"
+    properties = {"bootstrap.servers": DEFAULT_BOOTSTRAP, **kafka, **pipeline.kafka}
+    return json.dumps(
+        {
+            "name": name,
+            "group": pipeline.group or name,
+            "topics": pipeline.topics,
+            "workers": pipeline.workers,
+            "kafka": {**properties, "auto.offset.reset": pipeline.start},
+            "in_flight_bytes": pipeline.in_flight,
+            "backoff_min_ms": pipeline.retry.min,
+            "backoff_max_ms": pipeline.retry.max,
+            "dead_letter": {"mode": mode, "topic": topic},
+            "sink": pipeline.sink.core(),
+        }
+    )

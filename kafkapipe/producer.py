@@ -1,0 +1,290 @@
+"""The producer: batches of messages into Kafka from asyncio, with a result for every message."""
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from . import _core, _properties
+from ._core import BatchResult, RecordMetadata
+from ._threads import Threads
+from .errors import ClosedError, DeadlineError, QueueFull
+
+Data = str | bytes | bytearray | memoryview
+"""What a key, a value or the value of a header can be: text is written as UTF-8."""
+
+Headers = Mapping[str, Data | None] | Iterable[tuple[str, Data | None]]
+
+T = TypeVar("T")
+
+_PURGE_SECONDS = 2.0  # how long the results of a purge may take
+
+
+class Producer:
+    """Writes messages to Kafka; an async context manager that belongs to one event loop.
+
+    Each message is acknowledged by all in-sync replicas and written once (``acks=all``,
+    ``enable.idempotence=true``) unless told otherwise, and each has a result: where it is, or why it failed.
+    A full local queue is waited for by ``send`` and ``send_many``, first come, first served, and is QueueFull
+    for ``try_send`` and ``try_send_many``.
+
+        async with Producer("127.0.0.1:9092", linger_ms=5) as producer:
+            metadata = await producer.send("colors", "빨강", key="홍길동")
+
+    ``bootstrap`` are the first servers to ask, ``KAFKAPIPE_BOOTSTRAP`` or 127.0.0.1:9092 by default. A
+    keyword ``a_b`` is librdkafka's property ``a.b``; ``config`` takes properties under their own names.
+    Raises ConfigError for a property that is unknown or has a wrong value.
+    """
+
+    def __init__(
+        self,
+        bootstrap: str | None = None,
+        *,
+        config: Mapping[str, _properties.Value] | None = None,
+        **properties: _properties.Value,
+    ) -> None:
+        given = _properties.collect(bootstrap, config, properties)
+        self._properties = {**_properties.producer_defaults(given), **given}
+        self._core: _core.Producer | None = None
+        self._closing: asyncio.Task[None] | None = None
+        self._threads = Threads()
+        self._turn = asyncio.Lock()  # of those who wait for room
+        self._waiting = 0
+        self._room: asyncio.Future[None] | None = None
+
+    async def start(self) -> None:
+        """Start the client on the running loop. Brokers are contacted in the background: none must be up."""
+        if self._core is not None:
+            raise ClosedError("the producer was started before: make a new one", op="start producer")
+        self._loop = asyncio.get_running_loop()
+        self._core = _core.Producer(list(self._properties.items()))
+        self._loop.add_reader(self._core.fileno(), self._on_results)
+
+    async def close(self, timeout: float = 10.0) -> None:  # noqa: ASYNC109 - the flush's own bound
+        """Send what is queued, within ``timeout`` seconds, then end the client; closing twice does nothing.
+
+        What is not acknowledged by then is given up, and its results are ClosedErrors.
+        """
+        if self._core is None:
+            return
+        if self._closing is None:
+            self._closing = asyncio.ensure_future(self._close(self._core, timeout))
+            self._wake_waiting()
+        await asyncio.shield(self._closing)
+
+    async def send(
+        self,
+        topic: str,
+        value: Data | None = None,
+        *,
+        key: Data | None = None,
+        headers: Headers | None = None,
+        timestamp: int | datetime | None = None,
+        partition: int | None = None,
+    ) -> RecordMetadata:
+        """Write one message and return where it is, once the broker has acknowledged it.
+
+        ``timestamp`` is a datetime or milliseconds since 1970, by default now; without ``partition`` the
+        partitioner chooses. Waits while the local queue is full; when cancelled then, nothing was sent. When
+        cancelled later, the message goes out all the same.
+
+        Raises RejectedError when the message will never be accepted, DeadlineError when it was not
+        acknowledged within ``delivery.timeout.ms``, RetryableError when trying again can help, FatalError
+        when the producer cannot go on, ClosedError when it was closed.
+        """
+        core = self._running()
+        future: asyncio.Future[RecordMetadata] = self._loop.create_future()
+        batch = core.prepare(topic, value, key, headers, timestamp, partition, future)
+        if not self._hand_in(core, batch, future):
+            await self._hand_in_later(batch, future)
+        return await future
+
+    async def send_many(
+        self,
+        topic: str,
+        values: Iterable[Data | None],
+        *,
+        keys: Sequence[Data | None] | None = None,
+        headers: Sequence[Headers | None] | None = None,
+        timestamps: Sequence[int | datetime | None] | None = None,
+        partitions: Sequence[int | None] | None = None,
+    ) -> BatchResult:
+        """Write many messages to one topic and return what became of each, once all have a result.
+
+        ``keys`` and the others have one item for each value. A message that fails, fails alone: it is in
+        ``failed`` of the result, with its index. Waits while the local queue is full; when cancelled then,
+        the messages that were queued before go out.
+
+        Raises FatalError and ClosedError as ``send``; TypeError and ValueError for sequences that do not fit.
+        """
+        core = self._running()
+        future: asyncio.Future[BatchResult] = self._loop.create_future()
+        batch = core.prepare_many(topic, values, keys, headers, timestamps, partitions, future)
+        if not self._hand_in(core, batch, future):
+            await self._hand_in_later(batch, future)
+        return await future
+
+    def try_send(
+        self,
+        topic: str,
+        value: Data | None = None,
+        *,
+        key: Data | None = None,
+        headers: Headers | None = None,
+        timestamp: int | datetime | None = None,
+        partition: int | None = None,
+    ) -> asyncio.Future[RecordMetadata]:
+        """Queue one message now and return the future of its result; QueueFull when there is no room."""
+        core = self._running()
+        future = self._loop.create_future()
+        batch = core.prepare(topic, value, key, headers, timestamp, partition, future)
+        self._hand_in_now(core, batch, future)
+        return future
+
+    def try_send_many(
+        self,
+        topic: str,
+        values: Iterable[Data | None],
+        *,
+        keys: Sequence[Data | None] | None = None,
+        headers: Sequence[Headers | None] | None = None,
+        timestamps: Sequence[int | datetime | None] | None = None,
+        partitions: Sequence[int | None] | None = None,
+    ) -> asyncio.Future[BatchResult]:
+        """Queue all of these messages now and return the future of their results.
+
+        Raises QueueFull when there is no room for all of them, and RejectedError when there never can be:
+        nothing is queued then.
+        """
+        core = self._running()
+        future = self._loop.create_future()
+        batch = core.prepare_many(topic, values, keys, headers, timestamps, partitions, future)
+        self._hand_in_now(core, batch, future)
+        return future
+
+    async def flush(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - blocks a thread, not the loop
+        """Wait until every message that was sent before has a result, without the wait of ``linger.ms``.
+
+        ``timeout`` is in seconds; DeadlineError when some are still without a result then.
+        """
+        core = self._running()
+        if not await self._flushed(core, timeout):
+            left, problem = core.outstanding, core.problem()
+            message = f"flush: {left} messages have no result after {timeout:g} s"
+            raise DeadlineError(f"{message}: {problem}" if problem else message, op="flush")
+
+    async def warm(self, topics: Iterable[str], timeout: float = 10.0) -> None:  # noqa: ASYNC109 - as flush
+        """Learn where the partitions of these topics are, so that the first message need not wait for it.
+
+        Raises DeadlineError when no broker tells within ``timeout`` seconds, RejectedError when there is no
+        such topic.
+        """
+        core = self._running()
+        await asyncio.gather(*(self._warm(core, topic, timeout) for topic in topics))
+
+    @property
+    def queue_length(self) -> int:
+        """Number of messages that were taken and have no result yet."""
+        return self._core.outstanding if self._core is not None else 0
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _running(self) -> _core.Producer:
+        if self._core is None:
+            raise ClosedError("the producer is not started: use `async with`, or await start()", op="produce")
+        if self._closing is not None:
+            raise ClosedError("the producer is closed: make a new one", op="produce")
+        return self._core
+
+    # sending
+
+    def _hand_in(self, core: _core.Producer, batch: BatchResult, future: asyncio.Future[T]) -> bool:
+        """Whether the whole batch could be handed in, without overtaking those who wait."""
+        try:
+            return self._waiting == 0 and core.enqueue(batch)
+        except BaseException:
+            self._give_up(batch, future)
+            raise
+
+    async def _hand_in_later(self, batch: BatchResult, future: asyncio.Future[T]) -> None:
+        self._waiting += 1
+        try:
+            async with self._turn:
+                while not self._running().enqueue(batch):
+                    self._room = self._loop.create_future()
+                    await self._room
+        except BaseException:
+            self._give_up(batch, future)
+            raise
+        finally:
+            self._waiting -= 1
+
+    def _hand_in_now(self, core: _core.Producer, batch: BatchResult, future: asyncio.Future[T]) -> None:
+        if self._waiting > 0 or not core.has_room(batch):
+            raise QueueFull(
+                "produce: the local queue is full: wait, or raise queue.buffering.max.messages and "
+                "queue.buffering.max.kbytes",
+                op="produce",
+                code="_QUEUE_FULL",
+            )
+        if not self._hand_in(core, batch, future):
+            core.abandon(batch)  # another thread took the room: each message that is left over fails
+
+    def _give_up(self, batch: BatchResult, future: asyncio.Future[T]) -> None:
+        future.cancel()  # nobody will wait for it
+        if self._core is not None:
+            self._core.abandon(batch)
+
+    def _wake_waiting(self) -> None:
+        if self._room is not None and not self._room.done():
+            self._room.set_result(None)
+
+    def _on_results(self) -> None:
+        if self._core is not None:
+            _settle(self._core.drain())
+        self._wake_waiting()
+
+    # waiting
+
+    async def _flushed(self, core: _core.Producer, timeout: float | None) -> bool:  # noqa: ASYNC109
+        end = None if timeout is None else self._loop.time() + timeout
+        while self._waiting or core.outstanding:
+            left = 0.2 if end is None else end - self._loop.time()
+            if left <= 0:
+                return False
+            await self._threads.run(core.flush, max(1, int(min(left, 0.2) * 1000)))
+        return True
+
+    async def _warm(self, core: _core.Producer, topic: str, timeout: float) -> None:  # noqa: ASYNC109
+        def ask(timeout_ms: int) -> None:
+            core.warm(topic, timeout_ms)
+
+        await self._threads.ask_until(ask, timeout)
+
+    async def _close(self, core: _core.Producer, timeout: float) -> None:  # noqa: ASYNC109
+        try:
+            if not await self._flushed(core, timeout):
+                await self._threads.run(core.purge)
+                await self._flushed(core, _PURGE_SECONDS)
+        finally:
+            self._loop.remove_reader(core.fileno())
+            await self._threads.idle()
+            _settle(await asyncio.to_thread(core.close))
+
+
+def _settle(outcomes: Iterable[tuple[asyncio.Future[Any], object]]) -> None:
+    for future, outcome in outcomes:
+        if future.done():  # cancelled: nobody waits for it
+            continue
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)

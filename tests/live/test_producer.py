@@ -1,0 +1,50 @@
+"""The producer on a real broker: what mock brokers do not do."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+
+from kafkapipe import Admin, Producer, RejectedError
+
+
+@pytest.fixture
+async def admin(stack):
+    async with Admin(stack.bootstrap) as client:
+        yield client
+
+
+async def test_metadata_has_the_timestamp_that_the_topic_keeps(stack, admin):
+    await admin.create_topic("live-create-time")
+    await admin.create_topic("live-append-time", config={"message.timestamp.type": "LogAppendTime"})
+    moment = datetime(2026, 1, 1, tzinfo=UTC)
+    async with Producer(stack.bootstrap, linger_ms=0) as producer:
+        given = await producer.send("live-create-time", "빨강", timestamp=moment)
+        appended = await producer.send("live-append-time", "빨강", timestamp=moment)
+    assert given.timestamp == moment.timestamp() * 1000
+    assert appended.timestamp > datetime(2026, 1, 2, tzinfo=UTC).timestamp() * 1000
+
+
+async def test_message_over_the_limit_of_the_topic_fails_alone(stack, admin, read_topic):
+    await admin.create_topic("live-limit")
+    async with Producer(stack.bootstrap, linger_ms=50, message_max_bytes=5_000_000) as producer:
+        result = await producer.send_many("live-limit", ["하나", "x" * 3_000_000, "둘"])
+    [(index, error)] = result.failed
+    assert (index, type(error)) == (1, RejectedError)
+    assert "max.message.bytes of the topic" in error.message
+    records = await asyncio.to_thread(read_topic, stack.bootstrap, "live-limit")
+    assert [record.value.decode() for record in records] == ["하나", "둘"]
+
+
+async def test_many_messages_are_there_once(stack, admin, read_topic):
+    await admin.create_topic("live-many", partitions=3)
+    values = [
+        f'{{"userName":"홍길동 \\"{i}\\"","n":{9007199254740993 + i}}}'.encode() for i in range(100_000)
+    ]
+    async with Producer(stack.bootstrap, compression_type="lz4") as producer:
+        result = await producer.send_many("live-many", values)
+    assert not result.failed
+    records = await asyncio.to_thread(read_topic, stack.bootstrap, "live-many", 3)
+    there = {(record.partition, record.offset): record.value for record in records}
+    assert [there[each.partition, each.offset] for each in result] == values
+    assert len(records) == len(values)
