@@ -276,6 +276,13 @@ void pipe_rig_await_state(kp_pipeline *pipeline, const char *state, const char *
     }
 }
 
+void pipe_rig_await_stopped(kp_pipeline *pipeline) {
+    int64_t limit = pipe_rig_now_ms() + WAIT_MAX_MS;
+    while (!kp_pipeline_stopped(pipeline)) {
+        wait_or_fail(pipeline, limit);
+    }
+}
+
 static size_t assigned(kp_pipeline *pipeline) {
     size_t count = 0;
     const kp_json *root = snapshot(pipeline);

@@ -53,6 +53,7 @@ void pipe_rig_await(kp_pipeline *pipeline, const char *counter, int64_t least);
 void pipe_rig_await_lag(kp_pipeline *pipeline, int64_t lag);                             /* exactly */
 void pipe_rig_await_state(kp_pipeline *pipeline, const char *state, const char *reason); /* NULL: no reason at all */
 void pipe_rig_await_assigned(kp_pipeline *pipeline, size_t partitions);
+void pipe_rig_await_stopped(kp_pipeline *pipeline); /* every worker ended by itself */
 
 /* The group's offset and metadata; -1 and "" when there is none. */
 int64_t pipe_rig_committed(const char *topic, int32_t partition, char metadata[4200]);

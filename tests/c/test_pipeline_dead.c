@@ -131,7 +131,7 @@ static void test_stop_at_the_record_then_drop_it(void **state) {
     kp_pipeline *pipeline = pipe_rig_start(&(pipe_rules){.topic = "stops", .path = BY_FIELD, .records = 1});
     pipe_rig_await_state(pipeline, "failed",
                          "stops [0] offset 3 can never be delivered and no dead_letter is configured: ");
-    assert_true(kp_pipeline_stopped(pipeline));
+    pipe_rig_await_stopped(pipeline);
     pipe_rig_stop(pipeline, 1000);
     assert_int_equal(pipe_rig_committed("stops", 0, metadata), 3);
     assert_string_equal(metadata, "");
