@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Self
 
+from . import _html
 from .errors import RejectedError
 
 CLUSTER_NAME = "kafka-cluster"
@@ -17,7 +18,7 @@ Row = tuple[str, str | None, str, str | None, str | None, str, str]
 
 
 @dataclass(frozen=True)
-class Acl:
+class Acl(_html.Shown):
     """Who may (or may not) do what to which resource.
 
         Acl("topic", "colors", "User:alice", "write")

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import astuple, dataclass, field
 from datetime import datetime
 
-from . import _core, acls, groups
+from . import _core, _html, acls, groups
 from ._admin import LATEST, Client, Deadline, Partition
 from .acls import Acl
 from .errors import DeadlineError, RejectedError
@@ -16,7 +16,7 @@ _LOOK_SECONDS = 0.02  # between looks at whether new partitions have their leade
 
 
 @dataclass(frozen=True)
-class BrokerInfo:
+class BrokerInfo(_html.Shown):
     """A broker, and where clients reach it."""
 
     id: int
@@ -33,9 +33,12 @@ class ClusterDescription:
     """The broker that takes administrative requests; with KRaft any broker may say it is this one."""
     brokers: tuple[BrokerInfo, ...]
 
+    def _repr_html_(self) -> str:
+        return _html.objects(self.brokers, f"Cluster {self.id}, controller {self.controller}")
+
 
 @dataclass(frozen=True)
-class TopicInfo:
+class TopicInfo(_html.Shown):
     """A topic in a list."""
 
     name: str
@@ -44,7 +47,7 @@ class TopicInfo:
 
 
 @dataclass(frozen=True)
-class PartitionInfo:
+class PartitionInfo(_html.Shown):
     """A partition, and the numbers of the brokers that hold it."""
 
     partition: int
@@ -70,6 +73,12 @@ class TopicDescription:
     def replication_factor(self) -> int:
         """Number of brokers that hold a partition."""
         return max((len(each.replicas) for each in self.partitions), default=0)
+
+    def _repr_html_(self) -> str:
+        settings = [f"{name} = {value}" for name, value in self.overrides.items()]
+        count = f"{len(self.partitions)} partition{'s' * (len(self.partitions) != 1)}"
+        caption = ", ".join((count, f"replication factor {self.replication_factor}", *settings))
+        return _html.objects(self.partitions, f"{self.name}: {caption}")
 
 
 class Admin(Client):
@@ -121,10 +130,8 @@ class Admin(Client):
     async def list_topics(self, *, internal: bool = False, timeout: float = 10.0) -> list[TopicInfo]:  # noqa: ASYNC109
         """All topics, by name; those of Kafka's own only with ``internal``."""
         topics = await self.metadata(None, timeout)
-        return sorted(
-            (_info(name, partitions) for name, partitions in topics if internal or name not in INTERNAL),
-            key=lambda topic: topic.name,
-        )
+        found = (_info(name, partitions) for name, partitions in topics if internal or name not in INTERNAL)
+        return _html.Rows(sorted(found, key=lambda topic: topic.name))
 
     async def describe_topic(self, name: str, *, timeout: float = 10.0) -> TopicDescription:  # noqa: ASYNC109
         """Partitions and settings of a topic. RejectedError when there is none of this name."""
@@ -341,7 +348,7 @@ def _merged(
 
 
 def _sorted_acls(rows: Iterable[list[str]]) -> list[Acl]:
-    return sorted(map(Acl.of_row, rows), key=astuple)
+    return _html.Rows(sorted(map(Acl.of_row, rows), key=astuple))
 
 
 def _info(name: str, partitions: list[Partition]) -> TopicInfo:

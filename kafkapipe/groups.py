@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from . import _html
 from ._admin import EARLIEST, LATEST, Client, Deadline
 from .errors import ConfigError, RejectedError
 
@@ -16,7 +17,7 @@ _NO_OFFSET = -1001
 
 
 @dataclass(frozen=True)
-class GroupInfo:
+class GroupInfo(_html.Shown):
     """A consumer group in a list; the state is Kafka's: Stable, Empty, PreparingRebalance, ..."""
 
     name: str
@@ -24,7 +25,7 @@ class GroupInfo:
 
 
 @dataclass(frozen=True)
-class MemberInfo:
+class MemberInfo(_html.Shown):
     """A consumer in a group."""
 
     id: str
@@ -36,7 +37,7 @@ class MemberInfo:
 
 
 @dataclass(frozen=True)
-class GroupOffset:
+class GroupOffset(_html.Shown):
     """How far a group is in a partition."""
 
     topic: str
@@ -73,9 +74,19 @@ class GroupDescription:
         """Records behind the ends, over all partitions whose lag is known."""
         return sum(each.lag or 0 for each in self.offsets)
 
+    def _repr_html_(self) -> str:
+        clients = {each.id: each.client for each in self.members}
+        rows = (
+            (each.topic, each.partition, each.committed, each.end, each.lag, clients.get(each.member or ""))
+            for each in self.offsets
+        )
+        columns = ("topic", "partition", "committed", "end", "lag", "member")
+        members = f"{len(self.members)} member{'s' * (len(self.members) != 1)}"
+        return _html.table(columns, rows, f"{self.name}: {self.state}, {members}, lag {self.lag:,}")
+
 
 @dataclass(frozen=True)
-class OffsetReset:
+class OffsetReset(_html.Shown):
     """A partition of a group that was, or would be, put from one offset to another."""
 
     topic: str
@@ -87,10 +98,8 @@ class OffsetReset:
 
 async def list_groups(client: Client, timeout: float) -> list[GroupInfo]:  # noqa: ASYNC109 - goes to the broker
     """All consumer groups, by name."""
-    return sorted(
-        (GroupInfo(*each) for each in await client.call("list_groups", timeout=timeout)),
-        key=lambda group: group.name,
-    )
+    found = (GroupInfo(*each) for each in await client.call("list_groups", timeout=timeout))
+    return _html.Rows(sorted(found, key=lambda group: group.name))
 
 
 async def describe_group(client: Client, name: str, timeout: float) -> GroupDescription:  # noqa: ASYNC109
@@ -172,7 +181,7 @@ async def reset_offsets(
     wanted = targets(
         group, to=to, shift=shift, committed=committed, earliest=earliest, latest=latest, times=times
     )
-    resets = [OffsetReset(*each, committed.get(each), after) for each, after in wanted.items()]
+    resets = _html.Rows(OffsetReset(*each, committed.get(each), after) for each, after in wanted.items())
     if not dry_run:
         offsets = [(each.topic, each.partition, each.after) for each in resets]
         await client.call("commit", group, offsets, timeout=deadline.left)

@@ -8,7 +8,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from . import _core, _properties
+from . import _core, _html, _properties
 from ._problems import validate
 from ._yaml import Document
 from .config import Elasticsearch, File, Hdfs, Null, PipelineConfig, to_core_json
@@ -17,6 +17,14 @@ from .errors import ClosedError, FatalError
 DRAIN_SECONDS = 8.0
 """How long ``stop`` waits by default until what was read is delivered and committed."""
 _ASK_MS = 10_000
+
+
+class Snapshot(dict[str, Any]):
+    """How a pipeline is, at one moment."""
+
+    def _repr_html_(self) -> str:
+        values = {name: value for name, value in self.items() if name not in ("name", "workers")}
+        return _html.mapping({**values, "workers": len(self.get("workers", ()))}, str(self.get("name", "")))
 
 
 class Pipeline:
@@ -57,7 +65,7 @@ class Pipeline:
         self._core: _core.Pipeline | None = _core.Pipeline(document)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
-        self._last: dict[str, Any] = json.loads(self._core.snapshot())
+        self._last = Snapshot(json.loads(self._core.snapshot()))
 
     async def start(self) -> None:
         """Starts the workers. They join the group in the background; ``snapshot`` tells how far they are."""
@@ -103,18 +111,18 @@ class Pipeline:
         if self._loop is not None:
             await self._until(core.stopped)
             self._loop.remove_reader(core.fileno())
-        self._last = json.loads(core.snapshot())
+        self._last = Snapshot(json.loads(core.snapshot()))
         self._core = None
         await asyncio.to_thread(core.close)
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> Snapshot:
         """State ("starting", "running", "paused", "draining", "stopped", "failed"), its reason, and counters.
 
         ``lag`` is in records that are not committed, None while it is not known; ``bytes_out`` counts keys
         and values; ``workers`` has each worker's assignment as [topic, partition, position, committed].
         """
         if self._core is not None:
-            self._last = json.loads(self._core.snapshot())
+            self._last = Snapshot(json.loads(self._core.snapshot()))
         return self._last
 
     async def __aenter__(self) -> Self:

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
-from . import _yaml
+from . import _html, _yaml
 from ._problems import validate
 from .admin import Admin, TopicDescription
 from .errors import RejectedError
@@ -74,6 +74,19 @@ class Change:
     before: Mapping[str, str | None] = field(default_factory=dict)
     """What they are now."""
 
+    @property
+    def details(self) -> str:
+        """What the step sets, in words; empty when it deletes."""
+        count = self.partitions
+        parts = [f"{count} partition{'s' * (count != 1)}"] if count else []
+        if self.action == "create":
+            copies = self.replication_factor
+            parts.append(f"replication factor {copies}" if copies else "the cluster's replication factor")
+        for name, value in self.config.items():
+            before = f" (was {self.before[name]})" if self.before.get(name) is not None else ""
+            parts.append(f"{name} = {'the default' if value is None else value}{before}")
+        return ", ".join(parts)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -86,10 +99,20 @@ class Plan:
     def __bool__(self) -> bool:
         return bool(self.changes)
 
+    def _repr_html_(self) -> str:
+        kept = (("keep", name, "declared absent, but not to be deleted") for name in self.kept)
+        rows = [*((each.action, each.topic, each.details) for each in self.changes), *kept]
+        return _html.table(("action", "topic", "details"), rows, "" if self else "nothing to change")
+
 
 def load(path: str | os.PathLike[str]) -> dict[str, TopicSpec]:
     """The topics declared in this file; ConfigError with one line per problem."""
     return validate(_yaml.read(path, keys="topics"), TopicsFile).topics
+
+
+def loads(text: str, source: str = "topics") -> dict[str, TopicSpec]:
+    """The topics declared in this text, which messages call ``source``; else as ``load``."""
+    return validate(_yaml.parse(text, source, keys="topics"), TopicsFile).topics
 
 
 def make(
@@ -153,7 +176,12 @@ def _plain(value: str) -> object:
     return [part.strip() for part in value.split(",")]
 
 
-async def read_cluster(admin: Admin, names: Iterable[str], *, timeout: float) -> dict[str, TopicDescription]:  # noqa: ASYNC109
+async def read_cluster(
+    admin: Admin,
+    names: Iterable[str],
+    *,
+    timeout: float = 10.0,  # noqa: ASYNC109
+) -> dict[str, TopicDescription]:
     """Those of the topics that exist."""
     listed = await admin.list_topics(timeout=timeout)
     existing = {topic.name for topic in listed} & set(names)

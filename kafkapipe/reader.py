@@ -3,18 +3,15 @@
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from difflib import get_close_matches
-from html import escape
 from typing import Any, Self
 
-from . import _bounds, _core, _properties
+from . import _bounds, _core, _html, _properties
 from ._bounds import Bound
 from .errors import ClosedError, ConfigError
 from .topics import INTERNAL, validate_topic_name
 
 _SLICE_MS = 100  # between looks at whether there was a Ctrl-C
-_HTML_ROWS, _HTML_CHARACTERS = 20, 100
 
 _TYPES = {
     "topic": "dictionary<int8, string>",
@@ -81,7 +78,7 @@ class ReadEstimate:
     def _repr_html_(self) -> str:
         rows = [(each.partition, each.start, each.end, each.records) for each in self.partitions]
         caption = f"{self.topic}: at most {self.records:,} records"
-        return _html(("partition", "start", "end", "records"), rows, caption)
+        return _html.table(("partition", "start", "end", "records"), rows, caption)
 
 
 class Table:
@@ -153,15 +150,15 @@ class Table:
         return f"<Table {self._topic}: at most {self.estimate().records} records, {state}>"
 
     def _repr_html_(self) -> str:
-        rows = self._read().head(_HTML_ROWS)
+        rows = self._read().head(_html.ROWS)
         shown = f", the first {len(rows)}" if len(rows) < self.num_rows else ""
         caption = f"{self._topic}: {self.num_rows:,} rows{shown}"
-        return _html(self.columns, (self._row(values).values() for values in rows), caption)
+        return _html.table(self.columns, (self._row(values).values() for values in rows), caption)
 
     def _row(self, values: Sequence[Any]) -> dict[str, Any]:
         row = dict(zip(self._schema, values, strict=True))
         if self._schema.get("timestamp") == _TYPES["timestamp"]:
-            row["timestamp"] = _moment(row["timestamp"])
+            row["timestamp"] = _html.moment(row["timestamp"])
         return row
 
     def _alive(self) -> _core.Reader:
@@ -296,22 +293,3 @@ def _settings(given: Mapping[str, str], most: int | None) -> dict[str, str]:
     if most is not None:  # what is fetched beyond it is fetched in vain
         defaults["queued.min.messages"] = str(max(1, min(most, int(_DEFAULTS["queued.min.messages"]))))
     return {**_properties.CLIENT_DEFAULTS, **defaults, **given, **_OURS}
-
-
-def _moment(milliseconds: int | None) -> datetime | int | None:
-    try:
-        return None if milliseconds is None else _bounds.EPOCH + timedelta(milliseconds=milliseconds)
-    except OverflowError:  # a year beyond what datetime knows
-        return milliseconds
-
-
-def _html(columns: Sequence[str], rows: Iterable[Iterable[Any]], caption: str) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(_cell(each))}</td>' for each in row)}</tr>" for row in rows)
-    title = f"<caption>{escape(caption)}</caption>"
-    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _cell(value: object) -> str:
-    text = value.decode(errors="replace") if isinstance(value, bytes) else "" if value is None else str(value)
-    return text if len(text) <= _HTML_CHARACTERS else f"{text[:_HTML_CHARACTERS]}…"

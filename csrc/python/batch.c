@@ -329,6 +329,11 @@ static PyObject *batch_repr(PyObject *self) {
                                 kp_send_count(batch->send) - failed, failed);
 }
 
+static PyObject *batch_html(PyObject *self, PyObject *unused) {
+    (void)unused;
+    return kp_python_html("result", self);
+}
+
 /* ---- the type ---- */
 
 void kp_python_batch_forget(kp_python_batch *batch) {
@@ -381,6 +386,11 @@ static PyGetSetDef getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
+static PyMethodDef methods[] = {
+    {"_repr_html_", batch_html, METH_NOARGS, PyDoc_STR("_repr_html_($self, /)\n--\n\nA table, for notebooks.")},
+    {NULL, NULL, 0, NULL},
+};
+
 static PyType_Slot slots[] = {
     {Py_tp_doc, KP_SLOT(PyDoc_STR("What became of each message of one send_many, in its order.\n\n"
                                   "A sequence: item i is the RecordMetadata of message i, or the KafkaPipeError that\n"
@@ -392,6 +402,7 @@ static PyType_Slot slots[] = {
     {Py_sq_length, KP_SLOT(batch_length)},
     {Py_sq_item, KP_SLOT(batch_item)},
     {Py_tp_getset, getset},
+    {Py_tp_methods, methods},
     {0, NULL},
 };
 
@@ -418,10 +429,27 @@ static PyStructSequence_Desc metadata_desc = {
     .n_in_sequence = 4,
 };
 
+static PyObject *metadata_html(PyObject *self, PyObject *unused) {
+    (void)unused;
+    return kp_python_html("metadata", self);
+}
+
+static PyMethodDef metadata_method = {"_repr_html_", metadata_html, METH_NOARGS,
+                                      PyDoc_STR("_repr_html_($self, /)\n--\n\nA table, for notebooks.")};
+
+/* The maker of struct sequences takes no methods: it is added to the class. */
+static int add_metadata_html(PyTypeObject *type) {
+    PyObject *method = PyDescr_NewMethod(type, &metadata_method);
+    int failed = method ? PyObject_SetAttrString((PyObject *)type, "_repr_html_", method) : -1;
+    Py_XDECREF(method);
+    return failed;
+}
+
 int kp_python_add_batch(PyObject *module) {
     kp_python_state *state = kp_python_state_of(module);
     state->metadata_type = PyStructSequence_NewType(&metadata_desc);
-    if (!state->metadata_type || PyModule_AddType(module, state->metadata_type) < 0) {
+    if (!state->metadata_type || add_metadata_html(state->metadata_type) < 0 ||
+        PyModule_AddType(module, state->metadata_type) < 0) {
         return -1;
     }
     return kp_python_add_type(module, &spec, &state->batch_type);

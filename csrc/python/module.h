@@ -57,6 +57,9 @@ int kp_python_add_records(PyObject *module);
 /* A configuration of librdkafka from a sequence of pairs of str, owned by the caller. NULL with an exception. */
 struct rd_kafka_conf_s *kp_python_conf_new(kp_python_state *state, PyObject *pairs);
 
+/* The text that kafkapipe._html's function `maker` makes of an object; new reference, NULL with an exception. */
+PyObject *kp_python_html(const char *maker, PyObject *object);
+
 /* For tp_finalize of a client that is still open. */
 void kp_python_warn_unclosed(PyObject *object, const char *text);
 /* For tp_dealloc: ends a client in a thread of its own, as whoever forgot to close it must not wait for brokers. */

@@ -102,6 +102,11 @@ static PyObject *record_repr(PyObject *self) {
                                 (int)message->partition, (long long)message->offset, message->len);
 }
 
+static PyObject *record_html(PyObject *self, PyObject *unused) {
+    (void)unused;
+    return kp_python_html("record", self);
+}
+
 static void record_dealloc(PyObject *self) {
     PyTypeObject *type = Py_TYPE(self);
     Py_DECREF(((record_object *)self)->whole);
@@ -130,11 +135,17 @@ static PyGetSetDef record_getset[] = {
     {NULL, NULL, NULL, NULL, NULL},
 };
 
+static PyMethodDef record_methods[] = {
+    {"_repr_html_", record_html, METH_NOARGS, PyDoc_STR("_repr_html_($self, /)\n--\n\nA table, for notebooks.")},
+    {NULL, NULL, 0, NULL},
+};
+
 static PyType_Slot record_slots[] = {
     {Py_tp_doc, KP_SLOT(PyDoc_STR("One record of a batch, read from the batch's memory, which it keeps alive."))},
     {Py_tp_dealloc, KP_SLOT(record_dealloc)},
     {Py_tp_repr, KP_SLOT(record_repr)},
     {Py_tp_getset, record_getset},
+    {Py_tp_methods, record_methods},
     {0, NULL},
 };
 
@@ -231,6 +242,11 @@ static PyObject *batch_repr(PyObject *self) {
     return PyUnicode_FromFormat("<Batch of %zd records>", batch_length(self));
 }
 
+static PyObject *batch_html(PyObject *self, PyObject *unused) {
+    (void)unused;
+    return kp_python_html("batch", self);
+}
+
 /* The kafkapipe.Consumer that handed this out; new reference, NULL with an exception. */
 static PyObject *consumer_of(PyObject *self) {
     PyObject *consumer = PyObject_CallNoArgs(((kp_python_records *)self)->consumer);
@@ -286,6 +302,7 @@ static PyMethodDef batch_methods[] = {
     {"commit_sync", KP_METHOD(batch_commit_sync), METH_VARARGS | METH_KEYWORDS,
      PyDoc_STR("commit_sync($self, /, timeout=10.0)\n--\n\n"
                "The same, waiting here, for at most so many seconds. The event loop waits, too.")},
+    {"_repr_html_", batch_html, METH_NOARGS, PyDoc_STR("_repr_html_($self, /)\n--\n\nA table, for notebooks.")},
     {NULL, NULL, 0, NULL},
 };
 

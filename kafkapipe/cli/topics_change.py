@@ -11,7 +11,7 @@ from .cluster import admin_client, json_option, read_settings
 from .context import in_loop
 
 if TYPE_CHECKING:
-    from ..plan import Change, Plan
+    from ..plan import Plan
 
 _timeout = click.option(
     "--timeout", type=click.FloatRange(0.1), default=30.0, show_default=True, help="Seconds for each step."
@@ -100,22 +100,11 @@ async def apply(
 
 def _show(plan: "Plan") -> None:
     for change in plan.changes:
-        click.echo(f"{change.action} {change.topic}{_details(change)}")
+        click.echo(f"{change.action} {change.topic}{': ' if change.details else ''}{change.details}")
     for name in plan.kept:
         click.echo(f"keep {name}: it is declared absent; --delete deletes it and its records")
     if not plan:
         click.echo("nothing to change")
-
-
-def _details(change: "Change") -> str:
-    parts = [_count(change.partitions, "partition")] if change.partitions else []
-    if change.action == "create":
-        copies = change.replication_factor
-        parts.append(f"replication factor {copies}" if copies else "the cluster's replication factor")
-    for name, value in change.config.items():
-        before = f" (was {change.before[name]})" if change.before.get(name) is not None else ""
-        parts.append(f"{name} = {'the default' if value is None else value}{before}")
-    return f": {', '.join(parts)}" if parts else ""
 
 
 def _count(number: int, noun: str) -> str:
