@@ -47,7 +47,7 @@ def _common(function: F) -> F:
 
 @click.group()
 def stack() -> None:
-    """Real Kafka, HDFS and Elasticsearch on this machine.
+    """Real Kafka, HDFS and Elasticsearch or OpenSearch on this machine.
 
     They run as child processes on loopback, from jars that Maven fetches once. Nothing is installed.
     """
@@ -56,16 +56,22 @@ def stack() -> None:
 @stack.command()
 @_common
 @click.option("--brokers", type=click.Choice(["1", "3"]), help="Size of the Kafka cluster (default: 1).")
+@click.option(
+    "--search",
+    type=click.Choice(["elasticsearch", "opensearch"]),
+    help="Which search server (default: what the data are of, else elasticsearch).",
+)
 @click.option("--kafka-port", type=_PORT, default=9092, show_default=True, help="Kafka; 0: a free one.")
 @click.option("--hdfs-port", type=_PORT, default=9870, show_default=True, help="WebHDFS; 0: a free one.")
 @click.option(
-    "--search-port", type=_PORT, default=9200, show_default=True, help="Elasticsearch; 0: a free one."
+    "--search-port", type=_PORT, default=9200, show_default=True, help="Search server; 0: a free one."
 )
 @in_loop
 async def up(
     *,
     brokers: str | None,
     only: tuple[str, ...],
+    search: str | None,
     kafka_port: int,
     hdfs_port: int,
     search_port: int,
@@ -77,6 +83,7 @@ async def up(
         local = Stack(
             only=only,
             brokers=int(brokers) if brokers else None,
+            search=search,
             kafka_port=kafka_port,
             hdfs_port=hdfs_port,
             search_port=search_port,

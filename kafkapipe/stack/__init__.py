@@ -1,4 +1,4 @@
-"""Real Kafka, HDFS and Elasticsearch on this machine, without installing any of them.
+"""Real Kafka, HDFS and Elasticsearch or OpenSearch on this machine, without installing any of them.
 
 async with Stack(kafka_port=0, hdfs_port=0, search_port=0) as stack:
     stack.bootstrap, stack.webhdfs_url, stack.search_url

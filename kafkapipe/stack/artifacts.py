@@ -25,6 +25,7 @@ from .java import Java, environment
 KAFKA_VERSION = "4.3.1"
 HADOOP_VERSION = "3.4.3"
 ELASTICSEARCH_VERSION = "9.5.3"
+OPENSEARCH_VERSION = "3.8.0"
 _PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 _TRANSFER = re.compile(r"Downloaded from .*/([^/ ]+) \(([\d.]+) (B|kB|MB)")
 _UNITS = {"B": 1, "kB": 1000, "MB": 1_000_000}
@@ -112,6 +113,18 @@ ELASTICSEARCH = JarSet(
         f"org.elasticsearch.plugin:transport-netty4:{ELASTICSEARCH_VERSION}",
     ),
     launcher="EsNode",
+)
+OPENSEARCH = JarSet(
+    "opensearch",
+    "OpenSearch",
+    OPENSEARCH_VERSION,
+    (
+        f"org.opensearch:opensearch:{OPENSEARCH_VERSION}",
+        f"org.opensearch.plugin:transport-netty4-client:{OPENSEARCH_VERSION}",
+        f"org.opensearch.plugin:ingest-common:{OPENSEARCH_VERSION}",
+        "org.apache.logging.log4j:log4j-core:2.25.4",  # which its own pom leaves out
+    ),
+    launcher="OsNode",
 )
 COMPILER = JarSet("ecj", "Java compiler", "3.46.0", ("org.eclipse.jdt:ecj:3.46.0",))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..errors import ConfigError, KafkaPipeError
 from . import ports as numbers
-from .servers import DataNode, Elasticsearch, KafkaBroker, NameNode, Server
+from .servers import SEARCH, DataNode, KafkaBroker, NameNode, Server
 from .state import State
 
 COMPONENTS = ("kafka", "hdfs", "search")
@@ -22,12 +22,16 @@ def component_of(server: str) -> str:
 
 @dataclass(frozen=True)
 class Wish:
-    """What was asked for: components, size of the Kafka cluster (None: any), first ports (0: free ones)."""
+    """What was asked for: components, size of the Kafka cluster, first ports (0: free ones), search server.
+
+    None is: what the data folder has.
+    """
 
     only: Sequence[str]
     brokers: int | None
     ports: Mapping[str, int]
     secure: bool = False
+    search: str | None = None
 
     def __post_init__(self) -> None:
         if unknown := [name for name in self.only if name not in COMPONENTS]:
@@ -36,6 +40,8 @@ class Wish:
             raise ConfigError(f"brokers: 1 or 3, not {self.brokers}")
         if self.secure and self.brokers == 3:
             raise ConfigError("secure: is for one broker, not 3")
+        if self.search not in (None, *SEARCH):
+            raise ConfigError(f"search: {' or '.join(SEARCH)}, not {self.search!r}")
 
 
 def make_servers(folder: Path, state: State) -> dict[str, Server]:
@@ -47,7 +53,7 @@ def make_servers(folder: Path, state: State) -> dict[str, Server]:
     if "namenode" in ports:
         servers += [NameNode("namenode", folder, ports), DataNode("datanode", folder, ports)]
     if "search" in ports:
-        servers.append(Elasticsearch(folder, ports))
+        servers.append(SEARCH[state.search or "elasticsearch"](folder, ports))
     return {server.name: server for server in servers}
 
 
@@ -59,6 +65,8 @@ def settle(wish: Wish, state: State) -> None:
     """
     if "kafka" in wish.only:
         _settle_brokers(wish, state)
+    if "search" in wish.only:
+        _settle_search(wish, state)
     for component in wish.only:
         if any(component_of(name) == component for name in state.servers):
             _check_same_port(component, wish, state)
@@ -84,6 +92,17 @@ def _settle_brokers(wish: Wish, state: State) -> None:
         )
     state.brokers = state.brokers or wish.brokers or 1
     state.secure = state.secure or wish.secure
+
+
+def _settle_search(wish: Wish, state: State) -> None:
+    has = state.search or ("elasticsearch" if "search" in state.ports else "")
+    if has and wish.search not in (None, has):
+        raise KafkaPipeError(
+            f"the search data in {state.file.parent} are of {has}, not of {wish.search}: remove them with "
+            "`kafkapipe stack wipe --only search`, or use another data folder",
+            op="stack up",
+        )
+    state.search = has or wish.search or "elasticsearch"
 
 
 def _check_same_port(component: str, wish: Wish, state: State) -> None:

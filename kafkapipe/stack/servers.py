@@ -1,7 +1,7 @@
 """The servers of the stack: for each its jars, its configuration, its command line and when it is ready.
 
 A server is told its folder and the ports of the whole stack, and knows nothing of processes: the Runner
-starts and ends them. Another server (an OpenSearch, say) is one more class here.
+starts and ends them. Another server is one more class here.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from xml.sax.saxutils import escape
 
 import httpx
 
-from .artifacts import ELASTICSEARCH, HDFS, KAFKA, JarSet
+from .artifacts import ELASTICSEARCH, HDFS, KAFKA, OPENSEARCH, JarSet
 from .launch import Launch
 from .ports import Ports
 from .sasl import HOST, Sasl
@@ -292,21 +292,26 @@ async def _name_node_state(http: httpx.AsyncClient, ports: Ports) -> dict[str, A
     return beans[0] if beans else None
 
 
-class Elasticsearch(Server):
-    """One node, without security."""
+class _SearchNode(Server):
+    """What Elasticsearch and OpenSearch share: one node, without security."""
 
-    jars = ELASTICSEARCH
     scheme = "http://"
+    main: ClassVar[str]
+    options: ClassVar[Sequence[str]] = ("-Xms128m",)
 
     def __init__(self, folder: Path, ports: Ports) -> None:
         super().__init__("search", folder / "search", ports)
 
     def configure(self) -> None:
-        self.home.mkdir(parents=True, exist_ok=True)
+        (self.home / "config").mkdir(parents=True, exist_ok=True)
+
+    def root(self, jars: Path) -> Path:
+        """The folder that has ``config`` and, where there are any, ``modules``."""
+        return self.home
 
     def launch(self, jars: Path) -> Launch:
         settings = {
-            "path.home": jars,
+            "path.home": self.root(jars),
             "path.data": self.home / "data",
             "path.logs": self.home / "logs",
             "node.name": "search",
@@ -320,10 +325,34 @@ class Elasticsearch(Server):
             "logger.level": "info",
         }
         args = [f"{name}={value}" for name, value in settings.items()]
-        options = ("-Xms128m", "--enable-native-access=ALL-UNNAMED")
-        return Launch("EsNode", args, options, heap_mb=512)
+        return Launch(self.main, args, self.options, heap_mb=512)
 
     async def ready(self, http: httpx.AsyncClient) -> bool:
         query = {"wait_for_status": "yellow", "timeout": "1s"}
         answer = await http.get(f"{self.url}/_cluster/health", params=query)
         return answer.is_success and not answer.json()["timed_out"]
+
+
+class Elasticsearch(_SearchNode):
+    """One node of Elasticsearch."""
+
+    jars = ELASTICSEARCH
+    main = "EsNode"
+    options = ("-Xms128m", "--enable-native-access=ALL-UNNAMED")
+
+    def root(self, jars: Path) -> Path:
+        """Its transport is a module, which it looks for in its home."""
+        return jars
+
+
+class OpenSearch(_SearchNode):
+    """One node of OpenSearch."""
+
+    jars = OPENSEARCH
+    main = "OsNode"
+
+
+SEARCH: dict[str, type[Elasticsearch | OpenSearch]] = {
+    "elasticsearch": Elasticsearch,
+    "opensearch": OpenSearch,
+}

@@ -1,4 +1,4 @@
-"""Stack: Kafka, HDFS and Elasticsearch on this machine, for development, tests and the demo."""
+"""Stack: Kafka, HDFS and Elasticsearch or OpenSearch on this machine: development, tests and the demo."""
 
 import asyncio
 import shutil
@@ -12,18 +12,18 @@ from types import TracebackType
 from typing import Self
 
 from ..errors import ConfigError, KafkaPipeError
-from .artifacts import ELASTICSEARCH, HDFS, KAFKA, Report, Step, home_folder, locked
+from .artifacts import HDFS, KAFKA, Report, Step, home_folder, locked
 from .launch import Launch
 from .layout import COMPONENTS, Wish, component_of, make_servers, settle
 from .process import Child, Watchdog
 from .runner import END_S, PROBE_S, Runner, ToolResult, together
 from .sasl import SCRAM, Sasl
-from .servers import HADOOP_OPTIONS, KafkaBroker, Server
+from .servers import HADOOP_OPTIONS, SEARCH, KafkaBroker, Server
 from .state import State
 from .world import make_world
 
 SIGNAL_S = 10.0
-_SETS = {"kafka": KAFKA, "hdfs": HDFS, "search": ELASTICSEARCH}
+_SETS = {"kafka": KAFKA, "hdfs": HDFS, **{name: server.jars for name, server in SEARCH.items()}}
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,7 @@ class Stack:
 
     ``only``: which of kafka, hdfs and search. ``brokers``: 1 or 3; by default what the data folder was made
     with, else 1. With 3, topics get 3 replicas of which 2 must be in sync. A port of 0 takes free ones.
+    ``search`` is elasticsearch or opensearch; by default what the data folder has, else Elasticsearch.
     ``secure`` gives Kafka a second listener with TLS and users, for whom access rules hold: `sasl_config`.
     ``data_dir`` keeps the data over `down`; by default ``stack`` in KAFKAPIPE_HOME. ``start_timeout`` is in
     seconds, for each server. ``report`` is told each Step.
@@ -74,6 +75,7 @@ class Stack:
         only: Iterable[str] = COMPONENTS,
         brokers: int | None = None,
         secure: bool = False,
+        search: str | None = None,
         kafka_port: int = 9092,
         hdfs_port: int = 9870,
         search_port: int = 9200,
@@ -82,7 +84,7 @@ class Stack:
         report: Report = _silent,
     ) -> None:
         ports = {"kafka": kafka_port, "hdfs": hdfs_port, "search": search_port}
-        self._wish = Wish(tuple(dict.fromkeys(only)), brokers, ports, secure)
+        self._wish = Wish(tuple(dict.fromkeys(only)), brokers, ports, secure, search)
         self.home = home_folder()
         self.data_dir = Path(data_dir).expanduser().absolute() if data_dir else self.home / "stack"
         _check_folders(self.home, self.data_dir)
@@ -159,7 +161,7 @@ class Stack:
 
     @property
     def search_url(self) -> str:
-        """Where Elasticsearch answers: ``http://127.0.0.1:9200``."""
+        """Where Elasticsearch or OpenSearch answers: ``http://127.0.0.1:9200``."""
         return self._server("search").url
 
     def _server(self, name: str) -> Server:
@@ -252,6 +254,8 @@ class Stack:
             shutil.rmtree(self.data_dir / name, ignore_errors=True)
         if "kafka-1" not in state.ports:
             state.brokers, state.secure = 0, False
+        if "search" not in state.ports:
+            state.search = ""
         if state.ports:
             state.save()
         else:
@@ -312,6 +316,7 @@ class Stack:
     ) -> ToolResult:
         """Run a main class of a component's jars to its end: Kafka's console producer, Hadoop's DFSAdmin.
 
+        ``component`` is kafka, hdfs, elasticsearch or opensearch.
         Hadoop's tools are pointed at this stack's HDFS, as its superuser. Raises TimeoutError.
         """
         quiet = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",)

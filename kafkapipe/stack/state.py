@@ -41,6 +41,8 @@ class State:
     """Size of the Kafka cluster that the data belong to; 0: no data yet."""
     secure: bool = False
     """Whether that cluster has users and access rules."""
+    search: str = ""
+    """Which search server the data are of; empty: no data yet."""
     cluster_id: str = field(default_factory=_new_cluster_id)
     ports: Ports = field(default_factory=dict)
     servers: dict[str, Record] = field(default_factory=dict)

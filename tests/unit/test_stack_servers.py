@@ -8,8 +8,8 @@ import pytest
 
 from kafkapipe.errors import ConfigError, KafkaPipeError
 from kafkapipe.stack import HdfsEntry, Stack, format_listing, hdfs_listing
-from kafkapipe.stack.layout import Wish, settle
-from kafkapipe.stack.ports import hdfs_ports, kafka_ports
+from kafkapipe.stack.layout import Wish, make_servers, settle
+from kafkapipe.stack.ports import hdfs_ports, kafka_ports, search_ports
 from kafkapipe.stack.runner import cause
 from kafkapipe.stack.servers import DataNode, KafkaBroker, NameNode
 from kafkapipe.stack.state import Record, State
@@ -192,3 +192,26 @@ async def test_wiping_all_removes_what_was_fetched_and_nothing_else(monkeypatch,
     assert sorted(path.name for path in (tmp_path / "stack").iterdir()) == ["lock", "mine"]
     await Stack().wipe(jars=True)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "stack"]
+
+
+def test_the_search_server_is_the_one_that_the_data_are_of(tmp_path):
+    state = State(tmp_path / "state.json")
+    settle(Wish(["search"], None, ALL, search="opensearch"), state)
+    settle(Wish(["search"], None, ALL), state)
+    assert state.search == "opensearch"
+    server = make_servers(tmp_path, state)["search"]
+    assert server.launch(tmp_path).main == "OsNode"
+    with pytest.raises(KafkaPipeError, match=r"are of opensearch, not of elasticsearch.*wipe --only search"):
+        settle(Wish(["search"], None, ALL, search="elasticsearch"), state)
+
+
+def test_search_data_of_before_there_was_a_choice_are_elasticsearchs(tmp_path):
+    state = State(tmp_path / "state.json", ports=search_ports(9200))
+    assert make_servers(tmp_path, state)["search"].launch(tmp_path).main == "EsNode"
+    with pytest.raises(KafkaPipeError, match="are of elasticsearch, not of opensearch"):
+        settle(Wish(["search"], None, ALL, search="opensearch"), state)
+
+
+def test_an_unknown_search_server_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="search: elasticsearch or opensearch, not 'solr'"):
+        Stack(search="solr", data_dir=tmp_path)
