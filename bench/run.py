@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BENCHES = {  # the command, and what makes it short
     "json": (["make", "-s", "-C", "bench", "run-json"], []),
     "producer": ([sys.executable, "-m", "bench.producer"], ["50000", "3"]),
+    "producer-real": ([sys.executable, "-m", "bench.producer", "real"], ["20000", "3"]),
     "consumer": ([sys.executable, "-m", "bench.consumer"], ["3"]),
     "read": ([sys.executable, "-m", "bench.read"], ["50000", "3"]),
     "pipeline": ([sys.executable, "-m", "bench.pipeline"], ["200000", "3"]),
