@@ -8,7 +8,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 BUILD_PACKAGES := build-essential pkg-config librdkafka-dev libcurl4-openssl-dev libcjson-dev zlib1g-dev python3-dev python3-venv maven
 TEST_PACKAGES := libcmocka-dev clang libclang-rt-14-dev chromium chromium-driver
 
-.PHONY: demo test dev ext check check-c unit live bench fuzz docs clean
+.PHONY: demo test dev ext check check-c unit live bench fuzz docs notebooks clean
 .DELETE_ON_ERROR:
 
 # ---- the two commands ----
@@ -95,6 +95,9 @@ fuzz: dev
 
 docs: dev
 	$(PY) docs/options.py
+
+notebooks: dev
+	$(PY) tools/notebooks.py
 
 clean:
 	rm -rf build dist *.egg-info kafkapipe/_core*.so
