@@ -1,8 +1,8 @@
 """One run of one contender over the whole topic, in a process that does nothing else.
 
-    python -m bench.drive pipeline|peer JOB
+    python -m bench.drive pipeline|peer|hdfs-peer JOB
 
-JOB is JSON: bootstrap, group, records; for the pipeline its sink, for the peer the url of its server. Prints
+JOB is JSON: bootstrap, group, records; for the pipeline its sink, for a peer the url of its server. Prints
 what it took as JSON. The clock starts when the first records are delivered, so that neither Python's start
 nor the seconds until a group has its partitions count, and stops when all is delivered and committed.
 """
@@ -22,6 +22,8 @@ from .measure import cpu_seconds, memory_mib
 
 _LOOK_SECONDS = 0.01
 _STUCK_SECONDS = 20.0
+_FILE_BYTES = 16 << 20
+_PEER = {"auto.offset.reset": "earliest", "enable.auto.commit": False}
 _FLUSH_RECORDS, _FLUSH_BYTES = 5000, 5 << 20  # of a _bulk request: the pipeline's defaults
 
 
@@ -69,16 +71,17 @@ def run_peer(job: dict[str, Any]) -> dict[str, float]:
     from elasticsearch import Elasticsearch  # noqa: PLC0415
     from elasticsearch.helpers import streaming_bulk  # noqa: PLC0415
 
-    settings = {"auto.offset.reset": "earliest", "enable.auto.commit": False}
-    consumer = Consumer({"bootstrap.servers": job["bootstrap"], "group.id": job["group"], **settings})
+    consumer = Consumer({**_PEER, "bootstrap.servers": job["bootstrap"], "group.id": job["group"]})
     consumer.subscribe([TOPIC])
+
+    index = job.get("index", INDEX)
 
     def actions() -> Iterator[dict[str, Any]]:
         read = 0
         while read < job["records"]:
             for message in consumer.consume(_FLUSH_RECORDS, 0.1):
                 key = f"{message.topic()}+{message.partition()}+{message.offset()}"
-                yield {"_op_type": "create", "_index": INDEX, "_id": key, "_source": message.value()}
+                yield {"_op_type": "create", "_index": index, "_id": key, "_source": message.value()}
                 read += 1
 
     clock, delivered = None, 0
@@ -92,10 +95,50 @@ def run_peer(job: dict[str, Any]) -> dict[str, float]:
     return clock.result(delivered)
 
 
+def run_hdfs_peer(job: dict[str, Any]) -> dict[str, float]:
+    """Through confluent-kafka and the PyPI client `hdfs`: files of as many bytes, collected in memory."""
+    from confluent_kafka import Consumer  # noqa: PLC0415
+    from hdfs import InsecureClient  # noqa: PLC0415
+
+    client = InsecureClient(job["url"], user="hadoop")
+    consumer = Consumer({**_PEER, "bootstrap.servers": job["bootstrap"], "group.id": job["group"]})
+    consumer.subscribe([TOPIC])
+    files: dict[int, list[bytes]] = {}
+    sizes: dict[int, int] = {}
+    clock, read, number = None, 0, 0
+
+    def write(partition: int) -> None:
+        nonlocal number
+        number += 1
+        data = b"\n".join(files.pop(partition)) + b"\n"
+        client.write(f"{job['folder']}/{partition}-{number}.log", data=data)
+        sizes.pop(partition)
+
+    while read < job["records"]:
+        for message in consumer.consume(_FLUSH_RECORDS, 0.1):
+            clock = clock or Clock(0)
+            partition, value = message.partition(), message.value()
+            files.setdefault(partition, []).append(value)
+            sizes[partition] = sizes.get(partition, 0) + len(value) + 1
+            read += 1
+            if sizes[partition] >= _FILE_BYTES:
+                write(partition)
+    for partition in list(files):
+        write(partition)
+    consumer.commit(asynchronous=False)
+    consumer.close()
+    assert clock
+    return clock.result(read)
+
+
+_CONTENDERS = {"peer": run_peer, "hdfs-peer": run_hdfs_peer}
+
+
 def main() -> None:
     """Run what was asked for."""
     contender, job = sys.argv[1], json.loads(sys.argv[2])
-    print(json.dumps(asyncio.run(run_pipeline(job)) if contender == "pipeline" else run_peer(job)))
+    work = _CONTENDERS.get(contender)
+    print(json.dumps(work(job) if work else asyncio.run(run_pipeline(job))))
 
 
 if __name__ == "__main__":

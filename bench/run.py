@@ -17,6 +17,8 @@ BENCHES = {  # the command, and what makes it short
     "consumer": ([sys.executable, "-m", "bench.consumer"], ["3"]),
     "read": ([sys.executable, "-m", "bench.read"], ["50000", "3"]),
     "pipeline": ([sys.executable, "-m", "bench.pipeline"], ["200000", "3"]),
+    "real": ([sys.executable, "-m", "bench.real"], ["50000", "1"]),
+    "scale": ([sys.executable, "-m", "bench.scale"], ["100000", "2"]),
     "idle": ([sys.executable, "-m", "bench.idle"], ["3", "20000"]),
 }
 
