@@ -20,7 +20,8 @@ Made from `kafkapipe/config.py` by `docs/options.py`; do not edit. `kafkapipe ch
 * In any value, `${NAME}` is the environment variable NAME and `${file:PATH}` the content of a file; `$${`
   is `${` itself.
 * A **template** has the placeholders `{topic}` `{partition}` `{offset}` `{end}` `{timestamp:%Y-%m-%d}`
-  `{key}` `{field:user.id}`; `{{` and `}}` are braces. Times are in UTC, of `%Y %m %d %H %M %S %j`.
+  `{key}` `{field:user.id}`; `{{` and `}}` are braces. `{key|none}` and `{field:user.id|none}` have a default
+  for records that lack the value. Times are in UTC, of `%Y %m %d %H %M %S %j`.
 """
 
 

@@ -1,7 +1,7 @@
 """Checks the name templates of files and indexes at load time; csrc/core/template.c renders them.
 
 Placeholders: {topic} {partition} {offset} {end} {timestamp:%Y-%m-%d} {key} {field:user.id}.
-Braces are written twice.
+{key|none} and {field:user.id|none} have a default, for records without one. Braces are written twice.
 """
 
 import re
@@ -34,6 +34,12 @@ def literals(template: str) -> str:
     return "".join(text for name, text in _pieces(template) if not name)
 
 
+def defaults(template: str) -> str:
+    """The defaults of the placeholders, behind one another."""
+    found = (text[1:-1].partition("|")[2] for name, text in _pieces(template) if name)
+    return "".join(found)
+
+
 def _pieces(template: str) -> list[tuple[str, str]]:
     pieces = []
     for match in _PIECE.finditer(template):
@@ -50,7 +56,10 @@ def _pieces(template: str) -> list[tuple[str, str]]:
 
 
 def _placeholder(inside: str) -> str:
+    inside, bar, default = inside.partition("|")
     name, colon, argument = inside.partition(":")
+    if bar and (name not in ("key", "field") or not default):
+        raise ValueError(f"has {{{inside}|{default}}}; a default is for {{key|TEXT}} and {{field:NAME|TEXT}}")
     if name not in NAMES:
         raise ValueError(f"has the unknown placeholder {{{inside}}}{nearest(name, NAMES)}")
     if name == "timestamp":
@@ -101,7 +110,7 @@ def check_index(template: str) -> str:
     names = placeholders(template)
     if "end" in names:
         raise ValueError("has {end}, which only files have")
-    text = literals(template)
+    text = literals(template) + defaults(template)
     wrong = sorted(_INDEX_FORBIDDEN & set(text))
     if wrong:
         raise ValueError(f"has {' '.join(wrong)!r}, which an index name must not have")

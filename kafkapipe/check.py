@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import httpx
 
+from . import _search
 from ._template import literals, placeholders
 from .admin import Admin
 from .config import Config, DeadLetterConfig, Elasticsearch, File, Hdfs
@@ -36,7 +37,7 @@ class Item:
 
 _START = "start it (on this machine: kafkapipe stack up --only {}), or correct {}"
 
-_RIGHTS = "set user and password, and give that user the rights to write"
+_RIGHTS = "set user and password (or api_key, or token), and give that user the rights to write"
 
 Found = tuple[bool, str, str]
 """The rest of an Item."""
@@ -202,10 +203,11 @@ def _json(answer: httpx.Response) -> dict[str, Any]:
 
 
 async def _elasticsearch(where: str, sink: Elasticsearch) -> list[Item]:
-    auth = (
-        httpx.BasicAuth(sink.user, sink.password.get_secret_value()) if sink.user and sink.password else None
-    )
-    async with _http(auth=auth) as http:
+    try:
+        client = _search.client(sink, timeout=TIMEOUT_SECONDS)
+    except ConfigError as error:
+        return [Item(f"{where}.tls", False, error.message, "correct the file's name, or its content")]
+    async with client as http:
         found = await asyncio.gather(*(_node(http, url, sink) for url in sink.url))
     return [Item(f"{where} {url}", *result) for url, result in zip(sink.url, found, strict=True)]
 
@@ -214,11 +216,7 @@ async def _node(http: httpx.AsyncClient, url: str, sink: Elasticsearch) -> Found
     try:
         answer = await http.get(f"{url}/_cluster/health")
         if answer.status_code in (401, 403):
-            return (
-                False,
-                f"HTTP {answer.status_code}",
-                "set user and password, and give that user the rights to write",
-            )
+            return False, f"HTTP {answer.status_code}", _RIGHTS
         status = _json(answer).get("status") if answer.is_success else None
         if not isinstance(status, str):
             detail = f"the answer is not Elasticsearch's (HTTP {answer.status_code})"
@@ -297,8 +295,8 @@ def _folder_of(template: str) -> str:
     return template.partition("{")[0].rpartition("/")[0] or "/"
 
 
-def _http(auth: httpx.Auth | None = None) -> httpx.AsyncClient:
-    return httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False, auth=auth)
+def _http() -> httpx.AsyncClient:
+    return httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False)
 
 
 def _unreachable(error: httpx.HTTPError) -> str:

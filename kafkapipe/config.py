@@ -20,6 +20,7 @@ from pydantic import (
     Field,
     SecretStr,
     Tag,
+    field_validator,
     model_validator,
 )
 
@@ -138,6 +139,40 @@ class FlushConfig(Section):
         return {"flush_records": self.records, "flush_bytes": self.bytes, "flush_age_ms": self.age}
 
 
+class TlsConfig(Section):
+    """Certificates, for https. Servers are always verified."""
+
+    ca: str | None = Field(default=None, min_length=1)
+    """PEM file of the authorities that a server's certificate is checked against; the system's by default."""
+    cert: str | None = Field(default=None, min_length=1)
+    """PEM file of the client's own certificate, for servers that ask for one."""
+    key: str | None = Field(default=None, min_length=1)
+    """PEM file of that certificate's private key; by default it is in cert's file."""
+    key_password: SecretStr | None = None
+    """Password of the private key."""
+
+    @model_validator(mode="after")
+    def _key_has_a_certificate(self) -> Self:
+        if (self.key or self.key_password) and not self.cert:
+            raise ValueError("key belongs to a certificate: give cert, too")
+        return self
+
+    def core(self) -> dict[str, Any]:
+        """The keys that the C core reads."""
+        return {
+            "ca_file": _file(self.ca), "cert_file": _file(self.cert), "key_file": _file(self.key),
+            "key_password": _secret(self.key_password),
+        }  # fmt: skip
+
+
+def _file(path: str | None) -> str | None:
+    return os.path.abspath(os.path.expanduser(path)) if path else None
+
+
+def _secret(value: SecretStr | None) -> str | None:
+    return value.get_secret_value() if value else None
+
+
 class Hdfs(Section):
     """Files on HDFS by WebHDFS, each record one line, exactly once per partition."""
 
@@ -206,6 +241,12 @@ class Elasticsearch(Section):
     """User for basic authentication."""
     password: SecretStr | None = None
     """Password of that user; write ${NAME} or ${file:PATH} here, not the password itself."""
+    api_key: SecretStr | None = None
+    """API key in its encoded form (Elasticsearch), in place of user and password."""
+    token: SecretStr | None = None
+    """Bearer token, in place of user and password."""
+    tls: TlsConfig = TlsConfig()
+    """Certificates, for https."""
     timeout: Duration = Field(default=30 * SECOND, ge=100)
     """How long a server may take to answer."""
 
@@ -213,7 +254,24 @@ class Elasticsearch(Section):
     def _credentials_are_whole(self) -> Self:
         if (self.user is None) != (self.password is None):
             raise ValueError("user and password belong together: give both or none")
+        given = [name for name in ("password", "api_key", "token") if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{' and '.join(given)} exclude each other: give one")
         return self
+
+    @field_validator("api_key", "token")
+    @classmethod
+    def _fits_into_a_header(cls, value: SecretStr | None) -> SecretStr | None:
+        text = value.get_secret_value() if value else "x"
+        if not text or not text.isascii() or not text.isprintable() or " " in text:
+            raise ValueError("has characters that fit into no HTTP header, or none at all")
+        return value
+
+    def authorization(self) -> str | None:
+        """The Authorization header for an API key or a token. A secret."""
+        if self.api_key:
+            return f"ApiKey {self.api_key.get_secret_value()}"
+        return f"Bearer {self.token.get_secret_value()}" if self.token else None
 
     def core(self) -> dict[str, Any]:
         """The sink part of the document that the C core reads."""
@@ -221,7 +279,7 @@ class Elasticsearch(Section):
             "type": "elasticsearch", "urls": self.url, "index": self.index,
             "id": "auto" if self.id == "auto" else "coordinates",
             **self.flush.core(), "in_flight": self.in_flight, "gzip": self.gzip, "user": self.user,
-            "password": self.password.get_secret_value() if self.password else None,
+            "password": _secret(self.password), "authorization": self.authorization(), **self.tls.core(),
             "timeout_ms": self.timeout,
         }  # fmt: skip
 

@@ -16,7 +16,8 @@ typedef enum { LITERAL, TOPIC, PARTITION, OFFSET, END, TIMESTAMP, KEY, FIELD } p
 typedef struct {
     piece_kind kind;
     kp_bytes text; /* borrowed from the template's text: a literal, the form of a timestamp, a field's dotted name */
-    size_t field;  /* its place in fields */
+    kp_bytes fallback; /* the same; data NULL: none */
+    size_t field;      /* its place in fields */
 } piece;
 
 struct kp_template {
@@ -50,8 +51,8 @@ static kp_status wrong(const reader *r, kp_error *err, const char *what, kp_byte
                         which.data ? which.data : "");
 }
 
-static void add_piece(kp_template *self, piece_kind kind, kp_bytes text) {
-    self->pieces[self->count++] = (piece){.kind = kind, .text = text, .field = self->field_count};
+static void add_piece(kp_template *self, piece_kind kind, kp_bytes text, kp_bytes fallback) {
+    self->pieces[self->count++] = (piece){.kind = kind, .text = text, .fallback = fallback, .field = self->field_count};
     self->kinds |= 1u << kind;
 }
 
@@ -70,17 +71,17 @@ static kp_status read_literal(kp_template *self, reader *r, kp_error *err) {
         }
         *r->to++ = *r->at++;
     }
-    add_piece(self, LITERAL, (kp_bytes){from, (size_t)(r->to - from)});
+    add_piece(self, LITERAL, (kp_bytes){from, (size_t)(r->to - from)}, (kp_bytes){NULL, 0});
     return KP_OK;
 }
 
-static kp_status add_field(kp_template *self, const reader *r, kp_bytes name, kp_error *err) {
+static kp_status add_field(kp_template *self, const reader *r, kp_bytes name, kp_bytes fallback, kp_error *err) {
     if (self->field_count == KP_TEMPLATE_FIELDS_MAX) {
         return wrong(r, err, "too many fields at", name);
     }
     kp_status st = kp_json_path_init(&self->fields[self->field_count], name, err);
     if (st == KP_OK) {
-        add_piece(self, FIELD, name);
+        add_piece(self, FIELD, name, fallback);
         self->field_count++;
     } else {
         kp_error_prefix(err, "template \"%s\"", r->whole);
@@ -89,16 +90,33 @@ static kp_status add_field(kp_template *self, const reader *r, kp_bytes name, kp
 }
 
 static kp_status add_placeholder(kp_template *self, const reader *r, piece_kind kind, kp_bytes argument,
-                                 kp_error *err) {
+                                 kp_bytes fallback, kp_error *err) {
+    if (fallback.data && kind != FIELD && kind != KEY) {
+        return wrong(r, err, "only {key} and {field} may have a default, not this one:", fallback);
+    }
     if (kind == FIELD) {
-        return add_field(self, r, argument, err);
+        return add_field(self, r, argument, fallback, err);
     }
     if (kind == TIMESTAMP ? !kp_template_time_valid(argument) : argument.data != NULL) {
         return wrong(r, err, kind == TIMESTAMP ? "a timestamp has no such form as" : "there must be no argument",
                      argument);
     }
-    add_piece(self, kind, argument);
+    add_piece(self, kind, argument, fallback);
     return KP_OK;
+}
+
+/* Cuts text at the first such character: what stands behind it, copied to where it lasts; data NULL when it is not
+ * there. */
+static kp_bytes cut_at(reader *r, kp_bytes *text, char character) {
+    kp_bytes behind = {NULL, 0};
+    const char *at = memchr(text->data, character, text->length);
+    if (at) {
+        behind = (kp_bytes){r->to, text->length - (size_t)(at - text->data) - 1};
+        memcpy(r->to, at + 1, behind.length);
+        r->to += behind.length;
+        text->length = (size_t)(at - text->data);
+    }
+    return behind;
 }
 
 static kp_status read_placeholder(kp_template *self, reader *r, kp_error *err) {
@@ -107,19 +125,14 @@ static kp_status read_placeholder(kp_template *self, reader *r, kp_error *err) {
     if (inside.data[length] != '}') {
         return wrong(r, err, "a lone brace must be doubled at", kp_bytes_of(r->at));
     }
-    const char *colon = memchr(inside.data, ':', length);
-    size_t name_length = colon ? (size_t)(colon - inside.data) : length;
-    kp_bytes argument = {NULL, 0};
-    if (colon) {
-        argument = (kp_bytes){r->to, length - name_length - 1};
-        memcpy(r->to, colon + 1, argument.length);
-        r->to += argument.length;
-    }
+    kp_bytes name = inside;
+    kp_bytes fallback = cut_at(r, &name, '|');
+    kp_bytes argument = cut_at(r, &name, ':');
     r->at = inside.data + length + 1;
     for (size_t i = 0; i < sizeof placeholders / sizeof *placeholders; i++) {
-        const char *name = placeholders[i].name;
-        if (strlen(name) == name_length && memcmp(name, inside.data, name_length) == 0) {
-            return add_placeholder(self, r, placeholders[i].kind, argument, err);
+        const char *known = placeholders[i].name;
+        if (strlen(known) == name.length && memcmp(known, name.data, name.length) == 0) {
+            return add_placeholder(self, r, placeholders[i].kind, argument, fallback, err);
         }
     }
     return wrong(r, err, "unknown placeholder", inside);
@@ -238,6 +251,9 @@ static kp_status append_field(const kp_template *self, const piece *p, kp_json_s
     kp_buf text = {0};
     kp_bytes value = span.raw;
     kp_status st = KP_OK;
+    if (p->fallback.data && (span.kind == KP_JSON_NONE || span.kind == KP_JSON_NULL)) {
+        return append_safe(self, "field", p->text, p->fallback, out, err);
+    }
     switch (span.kind) {
     case KP_JSON_NONE:
         return reject(err, "field", p->text, "the record has no such field");
@@ -281,12 +297,13 @@ static kp_status append_timestamp(const piece *p, const kp_record *rec, kp_buf *
     return kp_template_append_time(p->text, rec->timestamp_ms, out, err);
 }
 
-static kp_status append_key(const kp_template *self, const kp_record *rec, kp_buf *out, kp_error *err) {
+static kp_status append_key(const kp_template *self, const piece *p, const kp_record *rec, kp_buf *out, kp_error *err) {
     const kp_bytes none = {NULL, 0};
-    if (!rec->key.data) {
+    kp_bytes key = rec->key.data ? rec->key : p->fallback;
+    if (!key.data) {
         return reject(err, "key", none, "the record has no key");
     }
-    return append_safe(self, "key", none, rec->key, out, err);
+    return append_safe(self, "key", none, key, out, err);
 }
 
 typedef struct {
@@ -311,7 +328,7 @@ static kp_status append_piece(const kp_template *self, const piece *p, const sou
     case TIMESTAMP:
         return append_timestamp(p, from->rec, out, err);
     case KEY:
-        return append_key(self, from->rec, out, err);
+        return append_key(self, p, from->rec, out, err);
     case FIELD:
         break;
     }

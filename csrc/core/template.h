@@ -1,6 +1,7 @@
 /* Name templates: "/data/color-{partition}-{offset}.log" and index names, compiled once, rendered per record or file.
  *
  * Placeholders: {topic} {partition} {offset} {end} {timestamp:STRFTIME} {key} {field:a.b}; "{{" and "}}" are braces.
+ * {key|text} and {field:a.b|text} give text where the record has no key, or no such field or null in it.
  * {timestamp} is the record's, in UTC, strftime of the letters Y m d H M S j only. Offsets are plain decimals. A field
  * is a string, a number, true or false of the record's JSON value. Any thread; a template never changes once made.
  */

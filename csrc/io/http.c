@@ -51,9 +51,13 @@ struct transfer {
 
 struct kp_http {
     CURLM *multi; /* owned */
-    char *user;   /* owned; NULL: no authentication */
+    char *user;   /* owned, as the texts after it; NULL: no authentication */
     char *password;
+    char *authorization; /* the header, with its name */
     char *ca_file;
+    char *cert_file;
+    char *key_file;
+    char *key_password;
     long timeout_ms;
     long connect_timeout_ms;
     size_t max_reply_bytes;
@@ -124,6 +128,19 @@ static curl_socket_t on_open(void *arg, curlsocktype purpose, struct curl_sockad
     return fd; /* -1 is CURL_SOCKET_BAD */
 }
 
+/* Verification of the server stays on, as it is by default. */
+static void transfer_set_tls(transfer *t) {
+    const kp_http *self = t->http;
+    if (self->ca_file) {
+        curl_easy_setopt(t->easy, CURLOPT_CAINFO, self->ca_file);
+    }
+    if (self->cert_file) {
+        curl_easy_setopt(t->easy, CURLOPT_SSLCERT, self->cert_file);
+        curl_easy_setopt(t->easy, CURLOPT_SSLKEY, self->key_file ? self->key_file : self->cert_file);
+        curl_easy_setopt(t->easy, CURLOPT_KEYPASSWD, self->key_password);
+    }
+}
+
 /* What never changes from request to request. */
 static void transfer_set_constants(transfer *t) {
     kp_http *self = t->http;
@@ -155,9 +172,7 @@ static void transfer_set_constants(transfer *t) {
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, self->connect_timeout_ms);
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_TIME, (self->timeout_ms + 999) / 1000);
-    if (self->ca_file) {
-        curl_easy_setopt(easy, CURLOPT_CAINFO, self->ca_file);
-    }
+    transfer_set_tls(t);
 }
 
 static transfer *transfer_new(kp_http *self) {
@@ -235,7 +250,8 @@ static bool set_headers(transfer *t, const kp_http_request *request) {
     char type[160];
     bool none = !request->content_type; /* else libcurl claims that the body is a web form */
     snprintf(type, sizeof type, "Content-Type:%s%s", none ? "" : " ", none ? "" : request->content_type);
-    return add_header(t, "Expect:") && add_header(t, type) &&
+    bool authorize = t->http->authorization && !request->no_credentials;
+    return add_header(t, "Expect:") && add_header(t, type) && (!authorize || add_header(t, t->http->authorization)) &&
            (!request->gzip_body || add_header(t, "Content-Encoding: gzip")) &&
            curl_easy_setopt(t->easy, CURLOPT_HTTPHEADER, t->headers) == CURLE_OK;
 }
@@ -388,6 +404,27 @@ static void transfer_end(transfer *t, CURLcode result, bool closed) {
     transfer_give_back(t);
 }
 
+static bool keep_text(char **kept, const char *text) {
+    *kept = text ? kp_strdup(text) : NULL;
+    return *kept || !text;
+}
+
+static bool keep_authorization(kp_http *self, const char *value) {
+    kp_buf line = {0};
+    if (value && kp_buf_printf(&line, NULL, "Authorization: %s", value) == KP_OK) {
+        self->authorization = kp_strndup(line.data, line.length);
+    }
+    kp_buf_deinit(&line);
+    return self->authorization || !value;
+}
+
+static bool keep_options(kp_http *self, const kp_http_options *options) {
+    return keep_text(&self->user, options->user) && keep_text(&self->password, options->password) &&
+           keep_authorization(self, options->authorization) && keep_text(&self->ca_file, options->ca_file) &&
+           keep_text(&self->cert_file, options->cert_file) && keep_text(&self->key_file, options->key_file) &&
+           keep_text(&self->key_password, options->key_password);
+}
+
 kp_status kp_http_new(kp_http **out, const kp_http_options *options, kp_error *err) {
     pthread_once(&curl_once, curl_start);
     *out = NULL;
@@ -399,12 +436,8 @@ kp_status kp_http_new(kp_http **out, const kp_http_options *options, kp_error *e
     self->connect_timeout_ms =
         options->connect_timeout_ms ? clamp_ms(options->connect_timeout_ms) : KP_HTTP_CONNECT_TIMEOUT_MS;
     self->max_reply_bytes = options->max_reply_bytes ? options->max_reply_bytes : KP_HTTP_MAX_REPLY;
-    self->user = options->user ? kp_strdup(options->user) : NULL;
-    self->password = options->password ? kp_strdup(options->password) : NULL;
-    self->ca_file = options->ca_file ? kp_strdup(options->ca_file) : NULL;
     self->multi = curl_multi_init();
-    if (!self->multi || (options->user && !self->user) || (options->password && !self->password) ||
-        (options->ca_file && !self->ca_file)) {
+    if (!self->multi || !keep_options(self, options)) {
         kp_http_free(self);
         return kp_error_nomem(err);
     }
@@ -430,7 +463,11 @@ void kp_http_free(kp_http *self) {
     }
     kp_free(self->user);
     kp_free(self->password);
+    kp_free(self->authorization);
     kp_free(self->ca_file);
+    kp_free(self->cert_file);
+    kp_free(self->key_file);
+    kp_free(self->key_password);
     kp_free(self);
 }
 

@@ -17,7 +17,11 @@ typedef struct kp_http kp_http;
 typedef struct {
     const char *user;           /* borrowed until kp_http_new returns; NULL: no authentication (basic) */
     const char *password;       /* the same; never in a message */
-    const char *ca_file;        /* the same; NULL: the system's */
+    const char *authorization;  /* the same; whole value of that header, in place of user and password */
+    const char *ca_file;        /* the same; PEM; NULL: the system's */
+    const char *cert_file;      /* the same; PEM; NULL: no certificate of ours */
+    const char *key_file;       /* the same; PEM; NULL: in cert_file */
+    const char *key_password;   /* the same; NULL: none */
     int64_t timeout_ms;         /* without progress; a whole request gets this plus its body's time at 16 KiB/s */
     int64_t connect_timeout_ms; /* 0: 5000 */
     size_t max_reply_bytes;     /* 0: 64 MiB; a longer reply fails the request */
@@ -28,7 +32,7 @@ typedef struct {
     const char *url;          /* the same */
     const char *content_type; /* the same; NULL: none */
     bool gzip_body;           /* body is gzip already: says Content-Encoding */
-    bool no_credentials;      /* do not send user and password with this one */
+    bool no_credentials;      /* do not send user and password, or authorization, with this one */
     kp_bytes body;            /* borrowed until on_done; data NULL: no body */
 } kp_http_request;
 

@@ -380,6 +380,8 @@ static kp_status elastic_open(kp_sink **out, const kp_json *config, const kp_sin
 static kp_status elastic_http_options(const kp_json *config, kp_http_options *options, kp_error *err) {
     options->user = kp_json_text(kp_json_get(config, "user"), NULL);
     options->password = kp_json_text(kp_json_get(config, "password"), NULL);
+    options->authorization = kp_json_text(kp_json_get(config, "authorization"), NULL);
+    kp_sink_tls_options(config, options);
     return kp_json_need_int(config, "timeout_ms", &options->timeout_ms, err);
 }
 

@@ -87,4 +87,8 @@ extern const kp_sink_ops kp_sink_null;
 /* The sink for a type of the configuration; NULL: none. */
 const kp_sink_ops *kp_sink_find(const char *type);
 
+/* Certificate authorities and client certificate of a sink's document: its keys ca_file, cert_file, key_file and
+ * key_password, each of them text or null. Borrowed from config. */
+void kp_sink_tls_options(const kp_json *config, kp_http_options *options);
+
 #endif

@@ -280,6 +280,19 @@ static void test_credentials_go_only_where_they_may(void **state) {
     finish(script, http);
 }
 
+static void test_an_authorization_takes_the_place_of_a_user(void **state) {
+    (void)state;
+    const http_step steps[] = {{.status = "200 OK"}, {.status = "200 OK"}};
+    http_script *script = http_script_new(steps, 2, HTTP_IN_ORDER);
+    kp_http *http = client(&(kp_http_options){.timeout_ms = 5000, .authorization = "ApiKey a2V5OmdlaGVpbQ=="});
+    get(http, http_script_url(script, "/"));
+    assert_non_null(strstr(http_script_request(script, 0), "\r\nAuthorization: ApiKey a2V5OmdlaGVpbQ==\r\n"));
+    kp_http_request request = {.method = "GET", .url = http_script_url(script, "/"), .no_credentials = true};
+    fetch(http, &request);
+    assert_null(strstr(http_script_request(script, 1), "Authorization"));
+    finish(script, http);
+}
+
 static void test_many_at_once_and_one_from_within_another(void **state) {
     (void)state;
     const http_step steps[] = {{.expect = "/slow", .status = "200 OK", .delay_ms = 50}, {.status = "200 OK"}};
@@ -350,7 +363,14 @@ static void test_wait_watches_descriptors_and_wakes(void **state) {
 
 /* One whole life of a client in which the n-th allocation fails; false when no allocation was left to fail. */
 static bool life_with_failure(const char *url, int64_t n) {
-    kp_http_options options = {.timeout_ms = 5000, .user = "u", .password = "p", .ca_file = "/nonexistent"};
+    kp_http_options options = {.timeout_ms = 5000,
+                               .user = "u",
+                               .password = "p",
+                               .authorization = "Bearer x",
+                               .ca_file = "/nonexistent",
+                               .cert_file = "c",
+                               .key_file = "k",
+                               .key_password = "s"};
     kp_http_request request = {.method = "PUT", .url = url, .body = KP_BYTES_LITERAL("abc")};
     kp_http *http;
     kp_error err;
@@ -450,6 +470,7 @@ int main(void) {
         KP_TEST(test_stalled_upload_ends_in_time),
         KP_TEST(test_environment_does_not_route_requests),
         KP_TEST(test_credentials_go_only_where_they_may),
+        KP_TEST(test_an_authorization_takes_the_place_of_a_user),
         KP_TEST(test_many_at_once_and_one_from_within_another),
         KP_TEST(test_cancel_and_free_end_what_is_under_way),
         KP_TEST(test_wait_watches_descriptors_and_wakes),

@@ -65,6 +65,22 @@ static void test_every_placeholder(void **state) {
     expect("", KP_TEMPLATE_RAW, &rec, "");
 }
 
+static void test_a_default_stands_where_there_is_no_value(void **state) {
+    (void)state;
+    kp_record rec = record();
+    expect("/d/{field:nothing.there|없음/}", KP_TEMPLATE_PATH, &rec, "/d/없음%2F");
+    expect("{field:user.id|x}-{key|k}", KP_TEMPLATE_RAW, &rec, "9007199254740993-키/1");
+    rec.value = KP_BYTES_LITERAL("{\"a\":null,\"o\":{}}");
+    rec.key = (kp_bytes){NULL, 0};
+    expect("i-{field:a|None}-{key|0}", KP_TEMPLATE_INDEX, &rec, "i-none-0");
+    expect_reject("i-{field:o|x}", KP_TEMPLATE_INDEX, &rec, "{field:o}: a string, a number, true or false is needed");
+    rec.value = KP_BYTES_LITERAL("no json");
+    kp_buf out = {0};
+    kp_error err;
+    assert_int_equal(render("i-{field:a|x}", KP_TEMPLATE_INDEX, &rec, &out, &err), KP_REJECT);
+    kp_buf_deinit(&out);
+}
+
 static void test_doubled_braces_are_braces(void **state) {
     (void)state;
     kp_record rec = record();
@@ -335,6 +351,7 @@ static void test_every_allocation_can_fail(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         KP_TEST(test_every_placeholder),
+        KP_TEST(test_a_default_stands_where_there_is_no_value),
         KP_TEST(test_doubled_braces_are_braces),
         KP_TEST(test_a_path_value_stays_one_segment),
         KP_TEST(test_length_of_path_values),

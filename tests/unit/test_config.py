@@ -61,7 +61,8 @@ def test_the_core_gets_every_key_resolved():
         "type": "elasticsearch", "urls": ["http://127.0.0.1:9200"], "index": "kafka-to-es",
         "id": "coordinates",
         "flush_records": 5000, "flush_bytes": 5 * 2**20, "flush_age_ms": 1000, "in_flight": 2, "gzip": False,
-        "user": None, "password": None, "timeout_ms": 30_000,
+        "user": None, "password": None, "authorization": None, "timeout_ms": 30_000,
+        "ca_file": None, "cert_file": None, "key_file": None, "key_password": None,
     }  # fmt: skip
 
 
@@ -236,6 +237,27 @@ GOOD = "topics: [t]\nsink: {type: null}\n"
         (
             pipeline("topics: [t]\nsink: {type: elasticsearch, user: u}"),
             "f.yaml:4: pipelines.a.sink: user and password belong together: give both or none",
+        ),
+        (
+            pipeline("topics: [t]\nsink: {type: elasticsearch, api_key: 'a b'}"),
+            "f.yaml:4: pipelines.a.sink.api_key: has characters that fit into no HTTP header, or none at all",
+        ),
+        (
+            pipeline("topics: [t]\nsink: {type: elasticsearch, user: u, password: p, token: x}"),
+            "f.yaml:4: pipelines.a.sink: password and token exclude each other: give one",
+        ),
+        (
+            pipeline("topics: [t]\nsink: {type: elasticsearch, tls: {key: k.pem}}"),
+            "f.yaml:4: pipelines.a.sink.tls: key belongs to a certificate: give cert, too",
+        ),
+        (
+            pipeline("topics: [t]\nsink: {type: elasticsearch, index: 'a-{topic|x}'}"),
+            "f.yaml:4: pipelines.a.sink.index: has {topic|x}; "
+            "a default is for {key|TEXT} and {field:NAME|TEXT}",
+        ),
+        (
+            pipeline("topics: [t]\nsink: {type: elasticsearch, index: 'a-{key|None}'}"),
+            "f.yaml:4: pipelines.a.sink.index: must be lower case, not 'a-{key|None}'",
         ),
         (
             pipeline(GOOD) + "  b: {topics: [u], group: a, sink: {type: null}}\n",
