@@ -1,4 +1,4 @@
-"""The colour page: three files, read once, answered from memory."""
+"""The colour page, and kafkapipe.js for other pages: files read once, answered from memory."""
 
 from importlib.resources import files
 
@@ -17,17 +17,34 @@ _FILES = {
 
 def load() -> dict[str, Answer]:
     """The answers by path."""
-    return {path: _load(name, kind) for path, (name, kind) in _FILES.items()}
+    pages = {path: _page(name, kind) for path, (name, kind) in _FILES.items()}
+    return {**pages, "/kafkapipe.js": _library()}
 
 
-def _load(name: str, kind: bytes) -> Answer:
-    body = files(__package__).joinpath("static", name).read_bytes()
+def _page(name: str, kind: bytes) -> Answer:
     return answer(
         200,
-        body,
+        _read(name),
         (b"content-type", kind),
         (b"cache-control", b"no-cache"),
         (b"content-security-policy", _POLICY),
         (b"referrer-policy", b"no-referrer"),
         (b"x-content-type-options", b"nosniff"),
     )
+
+
+def _library() -> Answer:
+    """The one file that pages of any site may load, and their browsers keep for an hour."""
+    return answer(
+        200,
+        _read("kafkapipe.js"),
+        (b"content-type", b"text/javascript; charset=utf-8"),
+        (b"cache-control", b"public, max-age=3600"),
+        (b"access-control-allow-origin", b"*"),
+        (b"cross-origin-resource-policy", b"cross-origin"),
+        (b"x-content-type-options", b"nosniff"),
+    )
+
+
+def _read(name: str) -> bytes:
+    return files(__package__).joinpath("static", name).read_bytes()
