@@ -25,6 +25,7 @@ from .errors import (
 if TYPE_CHECKING:
     from ._core import Batch, BatchResult, MockCluster, Record, RecordMetadata
     from ._offsets import TopicPartition
+    from ._transaction import Transaction
     from .acls import Acl
     from .admin import Admin, BrokerInfo, ClusterDescription, PartitionInfo, TopicDescription, TopicInfo
     from .config import Elasticsearch, File, Hdfs, Null
@@ -64,6 +65,7 @@ _HOMES = {
     "TopicDescription": "admin",
     "TopicInfo": "admin",
     "TopicPartition": "_offsets",
+    "Transaction": "_transaction",
     "read": "reader",
     "validate_topic_name": "topics",
 }
@@ -105,6 +107,7 @@ __all__ = [
     "TopicDescription",
     "TopicInfo",
     "TopicPartition",
+    "Transaction",
     "read",
     "validate_topic_name",
 ]

@@ -13,6 +13,8 @@ T = TypeVar("T")
 SLICE_SECONDS = 0.2
 """A thread cannot be interrupted: it waits in slices, so that Ctrl-C is answered in time."""
 
+_PAUSE_SECONDS = 0.05  # after an answer that came at once
+
 
 class Threads:
     """Runs blocking calls in threads, and knows which still run after their caller was cancelled."""
@@ -45,6 +47,7 @@ class Threads:
             try:
                 return await self.run(ask, max(1, int(min(left, max(SLICE_SECONDS, spent)) * 1000)))
             except RetryableError as error:
+                await asyncio.sleep(0 if isinstance(error, DeadlineError) else _PAUSE_SECONDS)
                 if time.monotonic() - start >= seconds:
                     raise DeadlineError(
                         f"{error.message} (no answer within {seconds:g} s)",

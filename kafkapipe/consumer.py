@@ -180,6 +180,16 @@ class Consumer(Assignment):
         self._must_have_group("commit")
         _refuse(core.commit_sync(batch, max(1, int(timeout * 1000))))
 
+    def _must_send_offsets(self) -> None:
+        """That a transaction may commit for the group."""
+        self._running()
+        self._must_have_group("send offsets")
+        if self._auto_commit:
+            raise ConfigError(
+                "send offsets: the consumer commits by itself: leave enable_auto_commit out",
+                op="send offsets",
+            )
+
     # the loop
 
     async def _next(self, core: _core.Consumer) -> Batch | None:

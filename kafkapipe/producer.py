@@ -9,7 +9,8 @@ from typing import Any, Self, TypeVar
 from . import _core, _properties
 from ._core import BatchResult, RecordMetadata
 from ._threads import Threads
-from .errors import ClosedError, DeadlineError, QueueFull
+from ._transaction import Transaction, Transactions
+from .errors import ClosedError, ConfigError, DeadlineError, QueueFull
 
 Data = str | bytes | bytearray | memoryview
 """What a key, a value or the value of a header can be: text is written as UTF-8."""
@@ -49,6 +50,7 @@ class Producer:
         self._core: _core.Producer | None = None
         self._closing: asyncio.Task[None] | None = None
         self._threads = Threads()
+        self._transactions = Transactions(self._threads, self._flushed)
         self._turn = asyncio.Lock()  # of those who wait for room
         self._waiting = 0
         self._room: asyncio.Future[None] | None = None
@@ -174,6 +176,36 @@ class Producer:
             message = f"flush: {left} messages have no result after {timeout:g} s"
             raise DeadlineError(f"{message}: {problem}" if problem else message, op="flush")
 
+    async def purge(self) -> None:
+        """Give up every message that has no result, also those that are on their way; they fail at once.
+
+        With RetryableError, of code ``_PURGE_QUEUE`` when it was not sent and ``_PURGE_INFLIGHT`` when it
+        may be in the topic. Sends that wait for room go on waiting, and find some.
+        """
+        await self._threads.run(self._running().purge, False)
+        self._on_results()
+
+    def transaction(self, timeout: float = 60.0) -> Transaction:
+        """Begin a transaction: what is sent within is committed together at the end of the block.
+
+            async with Producer(transactional_id="colors-1") as producer:
+                async for batch in consumer:
+                    async with producer.transaction() as transaction:
+                        await producer.send_many("upper", [record.value.upper() for record in batch])
+                        await transaction.send_offsets(batch)
+
+        An exception in the block aborts. ``timeout`` is in seconds, for the beginning and for the end. The
+        first one finishes off what an older producer of this ``transactional_id`` left open, and fences it.
+        Raises ConfigError without a ``transactional_id``, others as Transaction says.
+        """
+        if not self._properties.get("transactional.id"):
+            raise ConfigError(
+                "transaction: the producer has no transactional_id: give a name that is its own",
+                op="begin transaction",
+                code="transactional.id",
+            )
+        return Transaction(self._transactions, self._running, timeout)
+
     async def warm(self, topics: Iterable[str], timeout: float = 10.0) -> None:  # noqa: ASYNC109 - as flush
         """Learn where the partitions of these topics are, so that the first message need not wait for it.
 
@@ -271,8 +303,10 @@ class Producer:
 
     async def _close(self, core: _core.Producer, timeout: float) -> None:  # noqa: ASYNC109
         try:
-            if not await self._flushed(core, timeout):
-                await self._threads.run(core.purge)
+            end = self._loop.time() + timeout
+            await self._transactions.close(core, timeout)
+            if not await self._flushed(core, end - self._loop.time()):
+                await self._threads.run(core.purge, True)
                 await self._flushed(core, _PURGE_SECONDS)
         finally:
             self._loop.remove_reader(core.fileno())

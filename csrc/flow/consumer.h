@@ -100,6 +100,10 @@ kp_status kp_commit_wait(rd_kafka_queue_t *answer, int timeout_ms, kp_error *err
 /* For the library's own periodic commit. */
 kp_status kp_consumer_store(kp_consumer *self, rd_kafka_topic_partition_list_t *list, kp_error *err) KP_MUST_CHECK;
 
+/* Who this member is, for offsets that a transaction commits; owned by the caller. Never of a member that lost its
+ * partitions, or that left: a broker would take such a one's offsets unchecked. */
+kp_status kp_consumer_group(kp_consumer *self, rd_kafka_consumer_group_metadata_t **out, kp_error *err) KP_MUST_CHECK;
+
 /* What the group committed; RD_KAFKA_OFFSET_INVALID: nothing. */
 kp_status kp_consumer_committed(kp_consumer *self, rd_kafka_topic_partition_list_t *list, int timeout_ms,
                                 kp_error *err) KP_MUST_CHECK;

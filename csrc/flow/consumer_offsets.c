@@ -71,6 +71,25 @@ kp_status kp_consumer_store(kp_consumer *self, rd_kafka_topic_partition_list_t *
     return check_answer(rd_kafka_offsets_store(self->client, list), list, "store", err);
 }
 
+/* The library's main thread answers for the group, so whoever is told of a lost member here was told of it before. */
+kp_status kp_consumer_group(kp_consumer *self, rd_kafka_consumer_group_metadata_t **out, kp_error *err) {
+    pthread_mutex_lock(&self->lock);
+    bool leaving = self->leaving;
+    pthread_mutex_unlock(&self->lock);
+    *out = leaving ? NULL : rd_kafka_consumer_group_metadata(self->client);
+    if (!*out) {
+        return kp_error_set(err, KP_CLOSED, "CLOSED", "send offsets: the consumer was closed");
+    }
+    if (rd_kafka_assignment_lost(self->client)) {
+        rd_kafka_consumer_group_metadata_destroy(*out);
+        *out = NULL;
+        return kp_error_set(err, KP_REJECT, "REVOKED",
+                            "send offsets: the group took the partitions away since the batch was read: the next owner "
+                            "reads it again");
+    }
+    return KP_OK;
+}
+
 /* ---- moving ---- */
 
 kp_status kp_consumer_pause(kp_consumer *self, rd_kafka_topic_partition_list_t *list, bool paused, kp_error *err) {

@@ -105,7 +105,7 @@ void kp_producer_problem(kp_producer *self, char *out) {
     kp_kafka_log_last(&self->log, out);
 }
 
-static kp_status check_process(const kp_producer *self, kp_error *err) {
+kp_status kp_producer_check(const kp_producer *self, kp_error *err) {
     if (kp_producer_is_foreign(self)) {
         return kp_error_set(err, KP_FATAL, "FORKED",
                             "producer: made before a fork, cannot be used in the child process: make a new one here");
@@ -114,7 +114,7 @@ static kp_status check_process(const kp_producer *self, kp_error *err) {
 }
 
 kp_status kp_producer_lock(kp_producer *self, kp_error *err) {
-    kp_status st = check_process(self, err);
+    kp_status st = kp_producer_check(self, err);
     if (st != KP_OK) {
         return st;
     }
@@ -129,6 +129,14 @@ kp_status kp_producer_lock(kp_producer *self, kp_error *err) {
 
 /* ---- results ---- */
 
+/* A purge is not the end of a producer that is not being closed. */
+static rd_kafka_resp_err_t while_open(rd_kafka_resp_err_t code) {
+    if (code == RD_KAFKA_RESP_ERR__PURGE_QUEUE) {
+        return (rd_kafka_resp_err_t)KP_SEND_PURGED_QUEUE;
+    }
+    return code == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT ? (rd_kafka_resp_err_t)KP_SEND_PURGED_INFLIGHT : code;
+}
+
 static void settle_report(kp_producer *self, const rd_kafka_message_t *message) {
     kp_slot *slot = message->_private;
     rd_kafka_timestamp_type_t type;
@@ -139,7 +147,7 @@ static void settle_report(kp_producer *self, const rd_kafka_message_t *message) 
         slot->delivery.timestamp_ms = type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE ? -1 : timestamp;
     }
     self->bytes -= message->len;
-    kp_send_settle(slot, message->err);
+    kp_send_settle(slot, self->closing ? message->err : while_open(message->err));
     kp_send_finish_if_settled(self, slot->send);
 }
 
@@ -155,8 +163,8 @@ static void read_reports(kp_producer *self, rd_kafka_event_t *event) {
 void kp_producer_note_fatal(kp_producer *self) {
     char reason[512];
     rd_kafka_resp_err_t code = rd_kafka_fatal_error(self->client, reason, sizeof reason);
-    kp_error_set(&self->fatal, KP_FATAL, rd_kafka_err2name(code), "producer: it cannot go on, make a new one: %s",
-                 reason);
+    kp_kafka_error_set(&self->fatal, code, reason, "producer: it cannot go on, make a new one");
+    self->fatal.status = KP_FATAL;
 }
 
 static void read_event(kp_producer *self, rd_kafka_event_t *event) {
@@ -180,7 +188,7 @@ kp_status kp_producer_drain(kp_producer *self, size_t max_events, kp_send **done
     rd_kafka_event_t *event;
     size_t count = 0;
     *done = NULL;
-    kp_status st = check_process(self, err);
+    kp_status st = kp_producer_check(self, err);
     if (st != KP_OK) {
         return st;
     }
@@ -207,15 +215,18 @@ kp_status kp_producer_drain(kp_producer *self, size_t max_events, kp_send **done
 /* ---- what waits ---- */
 
 kp_status kp_producer_flush(kp_producer *self, int timeout_ms, kp_error *err) {
-    kp_status st = check_process(self, err);
+    kp_status st = kp_producer_check(self, err);
     return st != KP_OK ? st : kp_kafka_error_set(err, rd_kafka_flush(self->client, timeout_ms), NULL, "flush");
 }
 
-kp_status kp_producer_purge(kp_producer *self, kp_error *err) {
-    kp_status st = check_process(self, err);
+kp_status kp_producer_purge(kp_producer *self, bool closing, kp_error *err) {
+    kp_status st = kp_producer_check(self, err);
     if (st != KP_OK) {
         return st;
     }
+    pthread_mutex_lock(&self->lock);
+    self->closing |= closing;
+    pthread_mutex_unlock(&self->lock);
     int flags = RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT;
     return kp_kafka_error_set(err, rd_kafka_purge(self->client, flags), NULL, "purge");
 }

@@ -4,13 +4,14 @@
  * was delivered or failed. A descriptor becomes readable when results wait; kp_producer_drain collects them. No
  * callback, no thread of its own.
  *
- * Any thread may call, calls on one producer take turns. Only kp_producer_flush, _purge, _warm and _free wait. In a
- * forked child every call fails with KP_FATAL, and kp_producer_free does nothing.
+ * Any thread may call, calls on one producer take turns. Only kp_producer_flush, _purge, _warm, _free and the
+ * transactions wait. In a forked child every call fails with KP_FATAL, and kp_producer_free does nothing.
  */
 #ifndef KP_FLOW_PRODUCER_H
 #define KP_FLOW_PRODUCER_H
 
 #include "core/buf.h"
+#include "flow/consumer.h"
 #include "io/kafka.h"
 
 typedef struct kp_producer kp_producer;
@@ -85,9 +86,25 @@ kp_status kp_producer_drain(kp_producer *self, size_t max_events, kp_send **done
 
 /* Sends what lingers. KP_TIMEOUT when messages are still without a result after timeout_ms. */
 kp_status kp_producer_flush(kp_producer *self, int timeout_ms, kp_error *err) KP_MUST_CHECK;
-/* Gives up every message without a result; their results follow by the descriptor. */
-kp_status kp_producer_purge(kp_producer *self, kp_error *err) KP_MUST_CHECK;
+/* Gives up every message without a result; their results follow by the descriptor. They are KP_RETRY, or KP_CLOSED when
+ * closing. */
+kp_status kp_producer_purge(kp_producer *self, bool closing, kp_error *err) KP_MUST_CHECK;
 /* Learns a topic's partitions, so that the first message need not wait. */
 kp_status kp_producer_warm(kp_producer *self, kp_bytes topic, int timeout_ms, kp_error *err) KP_MUST_CHECK;
+
+/* ---- transactions: one call at a time; they wait, too ---- */
+
+/* KP_TIMEOUT and KP_RETRY: call it again, it goes on. The first one makes the transactional id this producer's own:
+ * what an older producer of that id left open is aborted, and that producer is fenced. */
+kp_status kp_producer_begin(kp_producer *self, int timeout_ms, kp_error *err) KP_MUST_CHECK;
+/* The end of messages first to first + count becomes the group's offset when the transaction is committed. Fails as a
+ * whole when one of their partitions was taken away. Any failure means: abort. */
+kp_status kp_producer_send_offsets(kp_producer *self, const kp_messages *messages, size_t first, size_t count,
+                                   int timeout_ms, kp_error *err) KP_MUST_CHECK;
+/* KP_TIMEOUT and KP_RETRY: call it again, it goes on, unless *must_abort. That is so when a message of the transaction
+ * failed, whatever became of it in the caller. */
+kp_status kp_producer_commit(kp_producer *self, int timeout_ms, bool *must_abort, kp_error *err) KP_MUST_CHECK;
+/* What is still queued fails with KP_RETRY. KP_TIMEOUT and KP_RETRY: call it again, it goes on. */
+kp_status kp_producer_abort(kp_producer *self, int timeout_ms, kp_error *err) KP_MUST_CHECK;
 
 #endif

@@ -35,6 +35,9 @@ struct kp_producer {
     kp_send **done_end;
     size_t bytes; /* of the values of the outstanding messages, as the library counts them */
     kp_error fatal;
+    kp_error txn_problem; /* why the first message of the transaction failed */
+    bool txn_ready;       /* the transactional id is ours; of the thread that begins */
+    bool closing;
     atomic_size_t outstanding;
 
     size_t max_messages; /* SIZE_MAX: no limit */
@@ -65,13 +68,20 @@ struct kp_send {
     kp_slot slots[];
 };
 
-enum { KP_SEND_REFUSED = -10000, KP_SEND_PENDING = -10001 }; /* codes beyond the library's own */
+enum { /* codes beyond the library's own */
+       KP_SEND_REFUSED = -10000,
+       KP_SEND_PENDING = -10001,
+       KP_SEND_PURGED_QUEUE = -10002, /* by the caller: the producer goes on */
+       KP_SEND_PURGED_INFLIGHT = -10003,
+};
 
+kp_status kp_producer_check(const kp_producer *self, kp_error *err) KP_MUST_CHECK; /* not made before a fork */
 /* Takes the lock; fails without it when the producer cannot go on. */
 kp_status kp_producer_lock(kp_producer *self, kp_error *err) KP_MUST_CHECK;
 
 /* These with the lock held. */
 void kp_producer_note_fatal(kp_producer *self); /* keeps the library's fatal error: nothing can be sent any more */
+void kp_producer_note_failure(kp_producer *self, const kp_send *send); /* for the transaction */
 void kp_send_settle(kp_slot *slot, rd_kafka_resp_err_t code);
 void kp_send_finish_if_settled(kp_producer *self, kp_send *send);
 void kp_send_link(kp_producer *self, kp_send *send);

@@ -87,6 +87,26 @@ kp_status kp_send_error(const kp_send *send, size_t i, kp_error *err) {
     if ((int)code == KP_SEND_REFUSED) {
         return kp_error_set(err, KP_REJECT, "REFUSED", "produce to %s: message %zu is unfit", send->name, i);
     }
+    if ((int)code == KP_SEND_PURGED_QUEUE) {
+        return kp_error_set(err, KP_RETRY, "_PURGE_QUEUE", "produce to %s: given up, it was not sent", send->name);
+    }
+    if ((int)code == KP_SEND_PURGED_INFLIGHT) {
+        return kp_error_set(err, KP_RETRY, "_PURGE_INFLIGHT",
+                            "produce to %s: given up, it was sent but not acknowledged; it may be in the topic",
+                            send->name);
+    }
+    if (code == RD_KAFKA_RESP_ERR__STATE) {
+        return kp_error_set(err, KP_REJECT, "_STATE",
+                            "produce to %s: no transaction is open, or it failed: a producer with a transactional.id "
+                            "sends inside `async with producer.transaction()`",
+                            send->name);
+    }
+    if (code == RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH) { /* the abort that follows tells which of the two */
+        return kp_error_set(err, KP_RETRY, "INVALID_PRODUCER_EPOCH",
+                            "produce to %s: the broker ended the transaction: after transaction.timeout.ms, or because "
+                            "another producer with the same transactional.id was started",
+                            send->name);
+    }
     kp_status st = kp_kafka_status(code);
     if (send->problem && (st == KP_TIMEOUT || st == KP_RETRY)) {
         return kp_kafka_error_set(err, code, send->problem, "produce to %s: %s", send->name, rd_kafka_err2str(code));
@@ -139,6 +159,7 @@ void kp_send_finish_if_settled(kp_producer *self, kp_send *send) {
     }
     if (send->failed > 0) {
         keep_problem(self, send);
+        kp_producer_note_failure(self, send);
     }
     move_to_done(self, send);
 }

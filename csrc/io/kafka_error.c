@@ -93,6 +93,9 @@ static const char *hint(rd_kafka_resp_err_t code) {
         return rd_kafka_version() < SCRAM_FIXED ? ": check sasl.mechanism, sasl.username and sasl.password; for SCRAM, "
                                                   "Kafka 4 needs librdkafka 2.6.1"
                                                 : ": check sasl.mechanism, sasl.username and sasl.password";
+    case RD_KAFKA_RESP_ERR__FENCED:
+    case RD_KAFKA_RESP_ERR_PRODUCER_FENCED:
+        return ": another producer with the same transactional.id was started, and only the newest may write";
     case RD_KAFKA_RESP_ERR_NON_EMPTY_GROUP:
         return ": stop its consumers first";
     case RD_KAFKA_RESP_ERR_SECURITY_DISABLED:

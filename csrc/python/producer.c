@@ -1,16 +1,10 @@
 /* _core.Producer: the producer of flow/producer.h for kafkapipe/producer.py, which knows the event loop. */
-#include "flow/producer.h"
+#include "python/producer.h"
 
 #include "python/batch.h"
 #include "python/convert.h"
 
 enum { EVENTS_A_TURN = 64 }; /* then the event loop has its turn; an event carries up to thousands of results */
-
-typedef struct {
-    PyObject_HEAD kp_producer *producer; /* owned; NULL: closed */
-    PyObject *open;                      /* set of the batches that are not done, owned */
-    size_t calls;                        /* that use the producer without the GIL now */
-} producer_object;
 
 static PyObject *producer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     PyObject *pairs;
@@ -25,7 +19,7 @@ static PyObject *producer_new(PyTypeObject *type, PyObject *args, PyObject *kwar
         return NULL;
     }
     rd_kafka_conf_t *conf = kp_python_conf_new(state, pairs);
-    producer_object *self = conf ? (producer_object *)type->tp_alloc(type, 0) : NULL;
+    kp_python_producer *self = conf ? (kp_python_producer *)type->tp_alloc(type, 0) : NULL;
     if (!self || !(self->open = PySet_New(NULL))) {
         if (conf) {
             rd_kafka_conf_destroy(conf);
@@ -45,8 +39,7 @@ static PyObject *producer_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     return (PyObject *)self;
 }
 
-/* NULL with an exception. */
-static kp_producer *usable(producer_object *self) {
+kp_producer *kp_python_producer_usable(kp_python_producer *self) {
     if (!self->producer) {
         kp_error err;
         kp_error_set(&err, KP_CLOSED, "CLOSED", "producer: it is closed: make a new one");
@@ -57,8 +50,8 @@ static kp_producer *usable(producer_object *self) {
 
 /* ---- sending ---- */
 
-static PyObject *prepare(producer_object *self, PyObject *const *args, Py_ssize_t count, bool single) {
-    kp_producer *producer = usable(self);
+static PyObject *prepare(kp_python_producer *self, PyObject *const *args, Py_ssize_t count, bool single) {
+    kp_producer *producer = kp_python_producer_usable(self);
     if (!producer) {
         return NULL;
     }
@@ -70,14 +63,14 @@ static PyObject *prepare(producer_object *self, PyObject *const *args, Py_ssize_
 }
 
 static PyObject *producer_prepare(PyObject *self, PyObject *const *args, Py_ssize_t count) {
-    return prepare((producer_object *)self, args, count, true);
+    return prepare((kp_python_producer *)self, args, count, true);
 }
 
 static PyObject *producer_prepare_many(PyObject *self, PyObject *const *args, Py_ssize_t count) {
-    return prepare((producer_object *)self, args, count, false);
+    return prepare((kp_python_producer *)self, args, count, false);
 }
 
-static kp_python_batch *batch_of(producer_object *self, PyObject *object) {
+static kp_python_batch *batch_of(kp_python_producer *self, PyObject *object) {
     kp_python_state *state = kp_python_state_of_type(Py_TYPE(self));
     if (Py_TYPE(object) != state->batch_type) {
         PyErr_SetString(PyExc_TypeError, "expected a BatchResult");
@@ -87,9 +80,9 @@ static kp_python_batch *batch_of(producer_object *self, PyObject *object) {
 }
 
 static PyObject *producer_enqueue(PyObject *object, PyObject *argument) {
-    producer_object *self = (producer_object *)object;
+    kp_python_producer *self = (kp_python_producer *)object;
     kp_python_batch *batch = batch_of(self, argument);
-    kp_producer *producer = batch ? usable(self) : NULL;
+    kp_producer *producer = batch ? kp_python_producer_usable(self) : NULL;
     if (!producer || PySet_Add(self->open, argument) < 0) {
         return NULL;
     }
@@ -111,9 +104,9 @@ static PyObject *producer_enqueue(PyObject *object, PyObject *argument) {
 }
 
 static PyObject *producer_has_room(PyObject *object, PyObject *argument) {
-    producer_object *self = (producer_object *)object;
+    kp_python_producer *self = (kp_python_producer *)object;
     kp_python_batch *batch = batch_of(self, argument);
-    kp_producer *producer = batch ? usable(self) : NULL;
+    kp_producer *producer = batch ? kp_python_producer_usable(self) : NULL;
     Py_ssize_t bytes = producer ? kp_python_batch_bytes(batch) : -1;
     bool fits_ever;
     if (bytes < 0) {
@@ -133,7 +126,7 @@ static PyObject *producer_has_room(PyObject *object, PyObject *argument) {
 }
 
 static PyObject *producer_abandon(PyObject *object, PyObject *argument) {
-    producer_object *self = (producer_object *)object;
+    kp_python_producer *self = (kp_python_producer *)object;
     kp_python_batch *batch = batch_of(self, argument);
     if (!batch) {
         return NULL;
@@ -160,7 +153,7 @@ static int append_outcome(kp_python_state *state, kp_python_batch *batch, PyObje
 }
 
 /* List of (future, outcome) for the batches of this list, which is moved. */
-static PyObject *outcomes_of(producer_object *self, kp_send *done) {
+static PyObject *outcomes_of(kp_python_producer *self, kp_send *done) {
     kp_python_state *state = kp_python_state_of_type(Py_TYPE(self));
     PyObject *outcomes = PyList_New(0);
     for (kp_send *next; done; done = next) {
@@ -180,8 +173,8 @@ static PyObject *outcomes_of(producer_object *self, kp_send *done) {
 }
 
 static PyObject *producer_drain(PyObject *object, PyObject *unused) {
-    producer_object *self = (producer_object *)object;
-    kp_producer *producer = usable(self);
+    kp_python_producer *self = (kp_python_producer *)object;
+    kp_producer *producer = kp_python_producer_usable(self);
     kp_send *done;
     kp_error err;
     kp_status st;
@@ -203,8 +196,8 @@ static PyObject *producer_drain(PyObject *object, PyObject *unused) {
 /* ---- what waits ---- */
 
 static PyObject *producer_flush(PyObject *object, PyObject *argument) {
-    producer_object *self = (producer_object *)object;
-    kp_producer *producer = usable(self);
+    kp_python_producer *self = (kp_python_producer *)object;
+    kp_producer *producer = kp_python_producer_usable(self);
     int timeout_ms = producer ? (int)PyLong_AsLong(argument) : 0;
     kp_error err;
     kp_status st;
@@ -224,19 +217,19 @@ static PyObject *producer_flush(PyObject *object, PyObject *argument) {
     return PyBool_FromLong(st == KP_OK);
 }
 
-static PyObject *producer_purge(PyObject *object, PyObject *unused) {
-    producer_object *self = (producer_object *)object;
-    kp_producer *producer = usable(self);
+static PyObject *producer_purge(PyObject *object, PyObject *argument) {
+    kp_python_producer *self = (kp_python_producer *)object;
+    kp_producer *producer = kp_python_producer_usable(self);
     kp_error err;
     kp_status st;
-    (void)unused;
-    if (!producer) {
+    int closing = producer ? PyObject_IsTrue(argument) : -1;
+    if (closing < 0) {
         return NULL;
     }
 
     self->calls++;
     Py_BEGIN_ALLOW_THREADS;
-    st = kp_producer_purge(producer, &err);
+    st = kp_producer_purge(producer, closing == 1, &err);
     Py_END_ALLOW_THREADS;
     self->calls--;
 
@@ -247,13 +240,13 @@ static PyObject *producer_purge(PyObject *object, PyObject *unused) {
 }
 
 static PyObject *producer_warm(PyObject *object, PyObject *args) {
-    producer_object *self = (producer_object *)object;
+    kp_python_producer *self = (kp_python_producer *)object;
     PyObject *topic;
     kp_bytes name;
     int timeout_ms;
     kp_error err;
     kp_status st;
-    kp_producer *producer = usable(self);
+    kp_producer *producer = kp_python_producer_usable(self);
     if (!producer || !PyArg_ParseTuple(args, "Ui:warm", &topic, &timeout_ms) ||
         kp_python_read_text(topic, "topic", &name) < 0) {
         return NULL;
@@ -272,7 +265,7 @@ static PyObject *producer_warm(PyObject *object, PyObject *args) {
 }
 
 static PyObject *producer_close(PyObject *object, PyObject *unused) {
-    producer_object *self = (producer_object *)object;
+    kp_python_producer *self = (kp_python_producer *)object;
     kp_producer *producer = self->producer;
     kp_send *unfinished;
     (void)unused;
@@ -293,14 +286,14 @@ static PyObject *producer_close(PyObject *object, PyObject *unused) {
 }
 
 static PyObject *producer_fileno(PyObject *object, PyObject *unused) {
-    kp_producer *producer = usable((producer_object *)object);
+    kp_producer *producer = kp_python_producer_usable((kp_python_producer *)object);
     (void)unused;
     return producer ? PyLong_FromLong(kp_producer_fd(producer)) : NULL;
 }
 
 static PyObject *producer_problem(PyObject *object, PyObject *unused) {
     char problem[KP_KAFKA_LOG_TEXT_MAX];
-    kp_producer *producer = usable((producer_object *)object);
+    kp_producer *producer = kp_python_producer_usable((kp_python_producer *)object);
     (void)unused;
     if (!producer) {
         return NULL;
@@ -310,7 +303,7 @@ static PyObject *producer_problem(PyObject *object, PyObject *unused) {
 }
 
 static PyObject *get_outstanding(PyObject *object, void *unused) {
-    kp_producer *producer = ((producer_object *)object)->producer;
+    kp_producer *producer = ((kp_python_producer *)object)->producer;
     (void)unused;
     return PyLong_FromSize_t(producer ? kp_producer_outstanding(producer) : 0);
 }
@@ -318,7 +311,7 @@ static PyObject *get_outstanding(PyObject *object, void *unused) {
 /* ---- the type ---- */
 
 static void producer_finalize(PyObject *object) {
-    kp_producer *producer = ((producer_object *)object)->producer;
+    kp_producer *producer = ((kp_python_producer *)object)->producer;
     if (producer && !kp_producer_is_foreign(producer)) {
         kp_python_warn_unclosed(object, "unclosed producer, its messages may be lost: use `async with`, or close()");
     }
@@ -330,17 +323,17 @@ static void free_producer(void *producer) {
 
 static int producer_traverse(PyObject *object, visitproc visit, void *arg) {
     Py_VISIT(Py_TYPE(object));
-    Py_VISIT(((producer_object *)object)->open);
+    Py_VISIT(((kp_python_producer *)object)->open);
     return 0;
 }
 
 static int producer_clear(PyObject *object) {
-    Py_CLEAR(((producer_object *)object)->open);
+    Py_CLEAR(((kp_python_producer *)object)->open);
     return 0;
 }
 
 static void producer_dealloc(PyObject *object) {
-    producer_object *self = (producer_object *)object;
+    kp_python_producer *self = (kp_python_producer *)object;
     PyTypeObject *type = Py_TYPE(object);
     if (PyObject_CallFinalizerFromDealloc(object) < 0) {
         return;
@@ -375,8 +368,18 @@ static PyMethodDef methods[] = {
     {"flush", producer_flush, METH_O,
      PyDoc_STR("flush($self, timeout_ms, /)\n--\n\n"
                "Waits until no message is without a result; another thread drains meanwhile. False: not in time.")},
-    {"purge", producer_purge, METH_NOARGS,
-     PyDoc_STR("purge($self, /)\n--\n\nGives up every message without a result; drain tells of them.")},
+    {"purge", producer_purge, METH_O,
+     PyDoc_STR("purge($self, closing, /)\n--\n\nGives up every message without a result; drain tells of them.")},
+    {"begin", kp_python_producer_begin, METH_O,
+     PyDoc_STR("begin($self, timeout_ms, /)\n--\n\nBegins a transaction. RetryableError: call it again.")},
+    {"send_offsets", kp_python_producer_send_offsets, METH_VARARGS,
+     PyDoc_STR("send_offsets($self, batch, timeout_ms, /)\n--\n\n"
+               "The end of this Batch becomes the group's offset with the transaction.")},
+    {"commit", kp_python_producer_commit, METH_O,
+     PyDoc_STR("commit($self, timeout_ms, /)\n--\n\n"
+               "Commits the transaction: None, or the error it must be aborted for. RetryableError: call it again.")},
+    {"abort", kp_python_producer_abort, METH_O,
+     PyDoc_STR("abort($self, timeout_ms, /)\n--\n\nAborts the transaction. RetryableError: call it again.")},
     {"warm", producer_warm, METH_VARARGS,
      PyDoc_STR("warm($self, topic, timeout_ms, /)\n--\n\nLearns a topic's partitions from a broker.")},
     {"close", producer_close, METH_NOARGS,
@@ -409,7 +412,7 @@ static PyType_Slot slots[] = {
 
 static PyType_Spec spec = {
     .name = "kafkapipe._core.Producer",
-    .basicsize = sizeof(producer_object),
+    .basicsize = sizeof(kp_python_producer),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_IMMUTABLETYPE,
     .slots = slots,
 };

@@ -252,11 +252,16 @@ static PyObject *consumer_of(PyObject *self) {
     PyObject *consumer = PyObject_CallNoArgs(((kp_python_records *)self)->consumer);
     if (consumer == Py_None) {
         kp_error err;
-        kp_error_set(&err, KP_CLOSED, "CLOSED", "commit: the consumer of this batch is gone");
+        kp_error_set(&err, KP_CLOSED, "CLOSED", "the consumer of this batch is gone");
         Py_DECREF(consumer);
         return kp_python_raise(kp_python_state_of_type(Py_TYPE(self)), &err, "commit");
     }
     return consumer;
+}
+
+static PyObject *get_consumer(PyObject *self, void *unused) {
+    (void)unused;
+    return consumer_of(self);
 }
 
 static PyObject *call_consumer(PyObject *self, const char *method, PyObject *args, PyObject *kwargs) {
@@ -306,6 +311,12 @@ static PyMethodDef batch_methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
+static PyGetSetDef batch_getset[] = {
+    {"consumer", get_consumer, NULL, PyDoc_STR("The Consumer that handed it out; ClosedError when that is gone."),
+     NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
 static PyType_Slot batch_slots[] = {
     {Py_tp_doc, KP_SLOT(PyDoc_STR("Records that came together: a sequence, in order within each partition.\n\n"
                                   "A slice is a batch too, over the same memory; commit() of it goes to its end."))},
@@ -317,6 +328,7 @@ static PyType_Slot batch_slots[] = {
     {Py_mp_length, KP_SLOT(batch_length)},
     {Py_mp_subscript, KP_SLOT(batch_subscript)},
     {Py_tp_methods, batch_methods},
+    {Py_tp_getset, batch_getset},
     {0, NULL},
 };
 

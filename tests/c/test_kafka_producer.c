@@ -1,6 +1,7 @@
 /* The producer against the library's mock brokers, without Python. */
 #include "kp_test.h"
 
+#include "core/mem.h"
 #include "flow/mock.h"
 #include "flow/producer.h"
 
@@ -236,12 +237,55 @@ static void test_purge_gives_every_message_a_result(void **state) {
     assert_int_equal(kp_send_new(&send, producer, TOPIC, 1, &err), KP_OK);
     assert_int_equal(kp_producer_enqueue(producer, send, &message, 1, &taken, &err), KP_OK);
     assert_int_equal(kp_producer_flush(producer, 10, &err), KP_TIMEOUT);
-    assert_int_equal(kp_producer_purge(producer, &err), KP_OK);
+    assert_int_equal(kp_producer_purge(producer, false, &err), KP_OK);
     kp_send_release(await_done(producer));
-    assert_int_equal(kp_send_error(send, 0, &err), KP_CLOSED);
+    assert_int_equal(kp_send_error(send, 0, &err), KP_RETRY);
     assert_string_equal(err.code, "_PURGE_QUEUE");
     kp_send_release(send);
     kp_producer_free(producer, NULL);
+}
+
+static kp_send *send_one(kp_producer *producer, const char *value, size_t length) {
+    kp_message message = message_of(value, length);
+    kp_send *send;
+    size_t taken;
+    kp_error err;
+    assert_int_equal(kp_send_new(&send, producer, TOPIC, 1, &err), KP_OK);
+    assert_int_equal(kp_producer_enqueue(producer, send, &message, 1, &taken, &err), KP_OK);
+    kp_send_release(await_done(producer));
+    return send;
+}
+
+static void test_transaction_commits_aborts_and_knows_of_failed_messages(void **state) {
+    (void)state;
+    enum { WAIT_MS = 20000, TOO_LARGE = 2000000 };
+    bench b = bench_open("transactional.id", "색");
+    char *large = kp_calloc(1, TOO_LARGE);
+    bool must_abort;
+    kp_error err;
+
+    kp_send *outside = send_one(b.producer, "a", 1);
+    assert_int_equal(kp_send_error(outside, 0, &err), KP_REJECT);
+    assert_string_equal(err.code, "_STATE");
+    kp_send_release(outside);
+
+    assert_int_equal(kp_producer_begin(b.producer, WAIT_MS, &err), KP_OK);
+    kp_send *inside = send_one(b.producer, "a", 1);
+    assert_int_equal(kp_send_failed(inside), 0);
+    kp_send_release(inside);
+    assert_int_equal(kp_producer_commit(b.producer, WAIT_MS, &must_abort, &err), KP_OK);
+
+    assert_int_equal(kp_producer_begin(b.producer, WAIT_MS, &err), KP_OK);
+    kp_send_release(send_one(b.producer, large, TOO_LARGE));
+    assert_int_equal(kp_producer_commit(b.producer, WAIT_MS, &must_abort, &err), KP_REJECT);
+    assert_true(must_abort);
+    assert_string_equal(err.code, "MSG_SIZE_TOO_LARGE");
+    assert_int_equal(kp_producer_abort(b.producer, WAIT_MS, &err), KP_OK);
+
+    assert_int_equal(kp_producer_begin(b.producer, WAIT_MS, &err), KP_OK);
+    assert_int_equal(kp_producer_commit(b.producer, WAIT_MS, &must_abort, &err), KP_OK);
+    kp_free(large);
+    bench_close(&b);
 }
 
 static void test_warm_tells_of_a_topic_or_of_an_unreachable_broker(void **state) {
@@ -371,6 +415,7 @@ int main(void) {
         KP_TEST(test_unreachable_broker_is_a_timeout_that_names_it),
         KP_TEST(test_free_with_messages_outstanding_settles_them),
         KP_TEST(test_purge_gives_every_message_a_result),
+        KP_TEST(test_transaction_commits_aborts_and_knows_of_failed_messages),
         KP_TEST(test_warm_tells_of_a_topic_or_of_an_unreachable_broker),
         KP_TEST(test_many_topics_have_their_own_handles),
         KP_TEST(test_what_a_turn_leaves_over_is_told_again),
