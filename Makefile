@@ -8,7 +8,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
 BUILD_PACKAGES := build-essential pkg-config librdkafka-dev libcurl4-openssl-dev libcjson-dev zlib1g-dev python3-dev python3-venv maven
 TEST_PACKAGES := libcmocka-dev clang libclang-rt-14-dev chromium chromium-driver
 
-.PHONY: demo test dev ext check check-c unit live bench fuzz docs notebooks clean
+.PHONY: demo test dev ext check check-c unit live faults mutants bench fuzz docs notebooks clean
 .DELETE_ON_ERROR:
 
 # ---- the two commands ----
@@ -85,6 +85,10 @@ unit: dev
 
 live: dev
 	$(PY) -m pytest tests/live tests/browser
+
+# The full doses of the fault matrix, hours; KAFKAPIPE_SEED=N replays a run, FAULTS="-k kills" takes a part of it.
+faults: dev
+	KAFKAPIPE_FAULTS=full $(PY) -m pytest tests/faults -s $(FAULTS)
 
 bench: dev $(STAMP)/bench
 	$(PY) bench/run.py $(BENCH)

@@ -1,7 +1,7 @@
 """Builds the extension kafkapipe._core from every C file below csrc/, against the system's libraries.
 
-Three switches, set in the environment: KAFKAPIPE_DEBUG=1 (-O0 -g, assertions), KAFKAPIPE_SANITIZE=1 (ASan and
-UBSan), KAFKAPIPE_COVERAGE=1 (gcov).
+Three switches, set in the environment: KAFKAPIPE_DEBUG=1 (-O0 -g, assertions, fail points),
+KAFKAPIPE_SANITIZE=1 (ASan and UBSan), KAFKAPIPE_COVERAGE=1 (gcov).
 """
 
 import os
@@ -50,7 +50,7 @@ def flags() -> tuple[list[str], list[str]]:
     ]  # fmt: skip
     link_args = [] if sys.platform == "darwin" else ["-Wl,-z,relro,-z,now"]
     if os.environ.get("KAFKAPIPE_DEBUG"):
-        compile_args += ["-O0", "-g3", "-UNDEBUG"]
+        compile_args += ["-O0", "-g3", "-UNDEBUG", "-DKAFKAPIPE_FAIL_POINTS"]
     else:
         compile_args += ["-O2", "-g1", "-DNDEBUG", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
     if os.environ.get("KAFKAPIPE_SANITIZE"):

@@ -3,6 +3,7 @@
  */
 #include "flow/dead_letter.h"
 
+#include "core/fail_point.h"
 #include "core/mem.h"
 
 #include <stdio.h>
@@ -148,6 +149,7 @@ static void report_failure(kp_dead_letters *self, letter *one, rd_kafka_resp_err
 
 kp_status kp_dead_letters_send(kp_dead_letters *self, const kp_record *rec, const kp_error *reason, kp_error *err) {
     letter *one = kp_calloc(1, sizeof *one);
+    KP_FAIL_POINT("before-dead-letter");
     if (!one) {
         return kp_error_nomem(err);
     }
@@ -162,6 +164,7 @@ kp_status kp_dead_letters_send(kp_dead_letters *self, const kp_record *rec, cons
     self->waiting++;
     self->bytes += one->message->len + one->message->key_len;
     rd_kafka_resp_err_t code = produce(self, one);
+    KP_FAIL_POINT("mid-dead-letter");
     if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
         report_failure(self, one, code);
     }
@@ -176,6 +179,7 @@ static void on_report(kp_dead_letters *self, const rd_kafka_message_t *report) {
         report_failure(self, one, report->err);
         return;
     }
+    KP_FAIL_POINT("after-dead-letter");
     letter_free(self, one);
     self->options.on_done(self->options.ctx, slot, offset, NULL);
 }

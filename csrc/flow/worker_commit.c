@@ -7,6 +7,7 @@
  */
 #include "flow/worker.h"
 
+#include "core/fail_point.h"
 #include "core/json_scan.h"
 #include "core/mem.h"
 
@@ -245,8 +246,10 @@ static kp_status add_commit(kp_worker *self, kp_part *part, bool plain_too, rd_k
                             kp_error *err) {
     int64_t offset = -1;
     if (part->phase == PART_INTENT) {
+        KP_FAIL_POINT("before-intent");
         offset = part->committed >= 0 ? part->committed : part->intent.start;
     } else if (part->phase == PART_FINAL) {
+        KP_FAIL_POINT("before-final");
         offset = part->intent.end;
     } else if (plain_too && plain_commit_due(self, part)) {
         offset = kp_checkpoint_position(&part->cp);
@@ -266,6 +269,7 @@ static void send_commit(kp_worker *self, rd_kafka_topic_partition_list_t *list) 
     rd_kafka_resp_err_t code = rd_kafka_commit_queue(self->rk, list, self->commits, NULL, NULL);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
         self->commit_in_flight = true;
+        KP_FAIL_POINT("commit-sent");
         return;
     }
     kp_kafka_error_set(&err, code, NULL, "offset commit of group %s", self->config->group);
@@ -317,9 +321,11 @@ void kp_worker_advance(kp_worker *self, int64_t now_ms) {
 static void committed(kp_worker *self, kp_part *part) {
     part->committed = part->commit_offset;
     if (part->phase == PART_INTENT) {
+        KP_FAIL_POINT("after-intent");
         start_publish(self, part);
     } else if (part->phase == PART_FINAL) {
         part->phase = PART_RUNNING;
+        KP_FAIL_POINT("after-final");
         self->sink->ops->settled(self->sink, part->slot, part->intent.end);
         if (part->recovering) { /* only now may files be removed that the intent named */
             part->recovering = false;

@@ -5,6 +5,7 @@
  */
 #include "flow/worker.h"
 
+#include "core/fail_point.h"
 #include "core/mem.h"
 
 #include <string.h>
@@ -198,6 +199,7 @@ static void on_assign(kp_worker *self, rd_kafka_topic_partition_list_t *list) {
     kp_error err;
     if (add_parts(self, list, &err) == KP_OK) {
         self->joined = true;
+        KP_FAIL_POINT("assign");
         assign(self, list);
     } else { /* without knowing where the group stands nothing may be read: begin anew */
         rd_kafka_topic_partition_list_t *nothing = rd_kafka_topic_partition_list_new(0);
@@ -246,6 +248,7 @@ static void on_revoke(kp_worker *self, rd_kafka_topic_partition_list_t *list) {
     kp_error err;
     if (!rd_kafka_assignment_lost(self->rk) && self->fatal.status == KP_OK && !self->restart) {
         finish(self, list);
+        KP_FAIL_POINT("revoke");
     }
     give_up(self, list);
     if (is_cooperative(self)) {

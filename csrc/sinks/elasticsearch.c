@@ -7,6 +7,7 @@
  */
 #include "sinks/sink.h"
 
+#include "core/fail_point.h"
 #include "core/json_scan.h"
 #include "core/mem.h"
 #include "core/template.h"
@@ -200,6 +201,7 @@ static void on_reply(void *ctx, const kp_http_reply *reply) {
     elastic *self = req->sink;
     if (self) {
         kp_batch *batch = req->batch;
+        KP_FAIL_POINT("after-bulk");
         req->batch = NULL;
         judge_reply(self, req->node, reply, batch);
         request_unlink(self, req);
@@ -222,6 +224,7 @@ static kp_status request_send(elastic *self, request *req, kp_error *err) {
         req->next = self->requests;
         self->requests = req;
         self->in_flight++;
+        KP_FAIL_POINT("mid-bulk");
     }
     return st;
 }

@@ -8,6 +8,7 @@
  */
 #include "sinks/files.h"
 
+#include "core/fail_point.h"
 #include "core/mem.h"
 
 #include <string.h>
@@ -102,6 +103,7 @@ static void item_try(item *file) {
     if (st == KP_OK && file->temp_gone) {
         st = store->ops->status(store, file->name.data, on_looked, file, &err);
     } else if (st == KP_OK) {
+        KP_FAIL_POINT("before-rename");
         st = store->ops->rename(store, file->temp.data, file->name.data, on_renamed, file, &err);
     }
     if (st != KP_OK) {
@@ -112,6 +114,7 @@ static void item_try(item *file) {
 static void on_renamed(void *ctx, const kp_store_result *result) {
     item *file = ctx;
     if (result->outcome == KP_STORE_DONE) {
+        KP_FAIL_POINT("after-rename");
         item_done(file, NULL);
     } else if (result->outcome == KP_STORE_EXISTS) {
         file->number++;

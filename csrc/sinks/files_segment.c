@@ -7,6 +7,7 @@
  */
 #include "sinks/files.h"
 
+#include "core/fail_point.h"
 #include "core/mem.h"
 
 #include <string.h>
@@ -77,6 +78,7 @@ void files_part_drop_idle(files_part *part) {
 static void uploaded(files_file *file, const kp_store_result *result) {
     files_sink *self = file->segment->part->sink;
     if (result->outcome == KP_STORE_DONE) {
+        KP_FAIL_POINT("after-put");
         self->held -= file->body.length;
         kp_buf_deinit(&file->body);
         file->state = FILE_UPLOADED;
@@ -112,6 +114,7 @@ static void on_uploaded(void *ctx, const kp_store_result *result) {
 
 static kp_status file_upload(files_sink *self, files_file *file, kp_error *err) {
     kp_bytes body = {file->body.data, file->body.length};
+    KP_FAIL_POINT("before-put");
     kp_status st = self->store->ops->put(self->store, file->temp.data, body, on_uploaded, file, err);
     if (st == KP_OK) {
         file->state = FILE_UPLOADING;

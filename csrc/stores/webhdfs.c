@@ -9,6 +9,7 @@
  */
 #include "stores/webhdfs.h"
 
+#include "core/fail_point.h"
 #include "io/url.h"
 
 #include <string.h>
@@ -84,6 +85,7 @@ static void put_measured(webhdfs_op *op, const webhdfs_verdict *verdict, const k
 static void put_stored(webhdfs_op *op, const webhdfs_verdict *verdict, const kp_http_reply *reply) {
     kp_error err;
     if (reply->status == 201) {
+        KP_FAIL_POINT("after-201");
         carry_on(op, ask_status(op, op->path, put_measured, &err), &err);
     } else if (verdict->meaning == WEBHDFS_STANDBY && ++op->restarts < op->store->url_count) {
         webhdfs_next_namenode(op); /* the first step asks nothing that a standby would refuse */

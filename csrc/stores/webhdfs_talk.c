@@ -7,6 +7,8 @@
  */
 #include "stores/webhdfs.h"
 
+#include "core/fail_point.h"
+
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -228,5 +230,7 @@ kp_status webhdfs_follow(webhdfs_op *self, const kp_http_reply *reply, kp_bytes 
                                .content_type = body.data ? "application/octet-stream" : NULL, /* HttpFS insists */
                                .no_credentials = true,
                                .body = body};
-    return kp_http_send(self->store->http, &request, on_datanode, self, err);
+    st = kp_http_send(self->store->http, &request, on_datanode, self, err);
+    KP_FAIL_POINT("mid-put");
+    return st;
 }

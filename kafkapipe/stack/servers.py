@@ -176,6 +176,7 @@ _SMALL_MACHINE: dict[str, object] = {
     "transaction.state.log.num.partitions": 4,
     "share.coordinator.state.topic.num.partitions": 4,
     "group.initial.rebalance.delay.ms": 0,
+    "group.min.session.timeout.ms": 1000,
     "initial.broker.registration.timeout.ms": 300_000,
     "num.network.threads": 2,
     "num.io.threads": 4,
