@@ -1,13 +1,14 @@
 """The producer: batches of messages into Kafka from asyncio, with a result for every message."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from . import _core, _properties
+from . import _core, _partitioner, _properties
 from ._core import BatchResult, RecordMetadata
+from ._partitioner import Partitioner
 from ._threads import Threads
 from ._transaction import Transaction, Transactions
 from .errors import ClosedError, ConfigError, DeadlineError, QueueFull
@@ -35,6 +36,16 @@ class Producer:
 
     ``bootstrap`` are the first servers to ask, ``KAFKAPIPE_BOOTSTRAP`` or 127.0.0.1:9092 by default. A
     keyword ``a_b`` is librdkafka's property ``a.b``; ``config`` takes properties under their own names.
+    ``partitioner`` says where messages without ``partition=`` go:
+
+    * ``"sticky"``: those with a key by its hash (CRC32, as every client on librdkafka), those without to one
+      partition for a while (``sticky.partitioning.linger.ms``), then to another, which makes full batches;
+    * ``"murmur2"``: the same, but the hash is that of the Java client, for topics that both write;
+    * ``"round_robin"``: one after the other, whatever the key; ``"random"``: those without a key;
+    * ``"consistent"``: by the hash, and all without a key to the same one;
+    * a function ``(topic, keys, partitions)`` that returns a number for each key. It is called once for each
+      batch, and what it raises is raised by ``send``; a number that is no partition fails its message alone.
+
     Raises ConfigError for a property that is unknown or has a wrong value.
     """
 
@@ -42,14 +53,22 @@ class Producer:
         self,
         bootstrap: str | None = None,
         *,
+        partitioner: str | Partitioner = "sticky",
         config: Mapping[str, _properties.Value] | None = None,
         **properties: _properties.Value,
     ) -> None:
         given = _properties.collect(bootstrap, config, properties)
-        self._properties = {**_properties.producer_defaults(given), **given}
+        name = partitioner if isinstance(partitioner, str) else "sticky"
+        self._properties = {
+            **_properties.producer_defaults(given),
+            **_partitioner.properties_of(name),
+            **given,
+        }
+        self._round_robin = partitioner == _partitioner.ROUND_ROBIN
         self._core: _core.Producer | None = None
         self._closing: asyncio.Task[None] | None = None
         self._threads = Threads()
+        self._choice = self._choice_of(partitioner)
         self._transactions = Transactions(self._threads, self._flushed)
         self._turn = asyncio.Lock()  # of those who wait for room
         self._waiting = 0
@@ -60,7 +79,7 @@ class Producer:
         if self._core is not None:
             raise ClosedError("the producer was started before: make a new one", op="start producer")
         self._loop = asyncio.get_running_loop()
-        self._core = _core.Producer(list(self._properties.items()))
+        self._core = _core.Producer(list(self._properties.items()), self._round_robin)
         self._loop.add_reader(self._core.fileno(), self._on_results)
 
     async def close(self, timeout: float = 10.0) -> None:  # noqa: ASYNC109 - the flush's own bound
@@ -96,6 +115,8 @@ class Producer:
         when the producer cannot go on, ClosedError when it was closed.
         """
         core = self._running()
+        if self._choice is not None:
+            [partition] = await self._choice.of(core, topic, (key,), (partition,))
         future: asyncio.Future[RecordMetadata] = self._loop.create_future()
         batch = core.prepare(topic, value, key, headers, timestamp, partition, future)
         if not self._hand_in(core, batch, future):
@@ -121,6 +142,9 @@ class Producer:
         Raises FatalError and ClosedError as ``send``; TypeError and ValueError for sequences that do not fit.
         """
         core = self._running()
+        if self._choice is not None:
+            values, keys = _sized(values, keys)
+            partitions = await self._choice.of(core, topic, keys, partitions)
         future: asyncio.Future[BatchResult] = self._loop.create_future()
         batch = core.prepare_many(topic, values, keys, headers, timestamps, partitions, future)
         if not self._hand_in(core, batch, future):
@@ -139,6 +163,8 @@ class Producer:
     ) -> asyncio.Future[RecordMetadata]:
         """Queue one message now and return the future of its result; QueueFull when there is no room."""
         core = self._running()
+        if self._choice is not None:
+            [partition] = self._choice.now(topic, (key,), (partition,))
         future = self._loop.create_future()
         batch = core.prepare(topic, value, key, headers, timestamp, partition, future)
         self._hand_in_now(core, batch, future)
@@ -160,6 +186,9 @@ class Producer:
         nothing is queued then.
         """
         core = self._running()
+        if self._choice is not None:
+            values, keys = _sized(values, keys)
+            partitions = self._choice.now(topic, keys, partitions)
         future = self._loop.create_future()
         batch = core.prepare_many(topic, values, keys, headers, timestamps, partitions, future)
         self._hand_in_now(core, batch, future)
@@ -236,6 +265,13 @@ class Producer:
             raise ClosedError("the producer is closed: make a new one", op="produce")
         return self._core
 
+    def _choice_of(self, partitioner: str | Partitioner) -> _partitioner.Choice | None:
+        if isinstance(partitioner, str):
+            return None
+        refresh_ms = int(self._properties.get("topic.metadata.refresh.interval.ms", "300000"))
+        seconds = refresh_ms / 1000 if refresh_ms > 0 else float("inf")
+        return _partitioner.Choice(partitioner, self._threads, seconds)
+
     # sending
 
     def _hand_in(self, core: _core.Producer, batch: BatchResult, future: asyncio.Future[T]) -> bool:
@@ -296,10 +332,9 @@ class Producer:
         return True
 
     async def _warm(self, core: _core.Producer, topic: str, timeout: float) -> None:  # noqa: ASYNC109
-        def ask(timeout_ms: int) -> None:
-            core.warm(topic, timeout_ms)
-
-        await self._threads.ask_until(ask, timeout)
+        count = await self._threads.ask_until(lambda timeout_ms: core.warm(topic, timeout_ms), timeout)
+        if self._choice is not None:
+            self._choice.note(topic, count)
 
     async def _close(self, core: _core.Producer, timeout: float) -> None:  # noqa: ASYNC109
         try:
@@ -312,6 +347,15 @@ class Producer:
             self._loop.remove_reader(core.fileno())
             await self._threads.idle()
             _settle(await asyncio.to_thread(core.close))
+
+
+def _sized(
+    values: Iterable[Data | None], keys: Sequence[Data | None] | None
+) -> tuple[Iterable[Data | None], Sequence[Data | None]]:
+    if keys is not None:
+        return values, keys
+    values = values if isinstance(values, Sized) else list(values)
+    return values, [None] * len(values)
 
 
 def _settle(outcomes: Iterable[tuple[asyncio.Future[Any], object]]) -> None:

@@ -13,7 +13,7 @@ static void read_limits(kp_producer *self, const rd_kafka_conf_t *conf) {
     self->max_bytes = (size_t)kbytes * 1024;
 }
 
-kp_status kp_producer_new(kp_producer **out, rd_kafka_conf_t *conf, kp_error *err) {
+kp_status kp_producer_new(kp_producer **out, rd_kafka_conf_t *conf, bool round_robin, kp_error *err) {
     kp_status st;
     kp_producer *self = kp_calloc(1, sizeof *self);
     *out = NULL;
@@ -25,6 +25,10 @@ kp_status kp_producer_new(kp_producer **out, rd_kafka_conf_t *conf, kp_error *er
     kp_kafka_log_init(&self->log);
     self->process = kp_kafka_process();
     self->done_end = &self->done;
+    self->topics.round_robin = round_robin;
+    if (round_robin) { /* else messages without a key never reach a partitioner that the library does not know */
+        rd_kafka_conf_set(conf, "sticky.partitioning.linger.ms", "0", NULL, 0);
+    }
     read_limits(self, conf);
     rd_kafka_conf_set_events(conf, RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR);
     kp_kafka_log_attach(&self->log, conf);
@@ -71,12 +75,14 @@ void kp_producer_free(kp_producer *self, kp_send **unfinished) {
     if (!self || kp_producer_is_foreign(self)) {
         return;
     }
+    kp_turns *turns = self->topics.turns; /* the library may ask whose turn it is to its end */
     kp_topic_table_deinit(&self->topics);
     if (self->client) {
         rd_kafka_queue_destroy(self->queue);
         rd_kafka_purge(self->client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
         rd_kafka_destroy(self->client);
     }
+    kp_turns_free(turns);
     close_open_sends(self);
     if (unfinished) {
         *unfinished = self->done;
@@ -231,19 +237,20 @@ kp_status kp_producer_purge(kp_producer *self, bool closing, kp_error *err) {
     return kp_kafka_error_set(err, rd_kafka_purge(self->client, flags), NULL, "purge");
 }
 
-static rd_kafka_resp_err_t ask_for_topic(kp_producer *self, rd_kafka_topic_t *topic, int timeout_ms) {
+static rd_kafka_resp_err_t ask_for_topic(kp_producer *self, rd_kafka_topic_t *topic, int timeout_ms, int *partitions) {
     const struct rd_kafka_metadata *metadata = NULL;
     rd_kafka_resp_err_t code = rd_kafka_metadata(self->client, 0, topic, &metadata, timeout_ms);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
         code = metadata->topic_cnt == 1 ? metadata->topics[0].err : RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC;
     }
+    *partitions = code == RD_KAFKA_RESP_ERR_NO_ERROR ? metadata->topics[0].partition_cnt : 0;
     if (metadata) {
         rd_kafka_metadata_destroy(metadata);
     }
     return code;
 }
 
-kp_status kp_producer_warm(kp_producer *self, kp_bytes topic, int timeout_ms, kp_error *err) {
+kp_status kp_producer_warm(kp_producer *self, kp_bytes topic, int timeout_ms, int *partitions, kp_error *err) {
     rd_kafka_topic_t *handle = NULL;
     char problem[KP_KAFKA_LOG_TEXT_MAX];
     kp_status st = kp_producer_lock(self, err);
@@ -255,7 +262,7 @@ kp_status kp_producer_warm(kp_producer *self, kp_bytes topic, int timeout_ms, kp
     if (st != KP_OK) {
         return st;
     }
-    rd_kafka_resp_err_t code = ask_for_topic(self, handle, timeout_ms);
+    rd_kafka_resp_err_t code = ask_for_topic(self, handle, timeout_ms, partitions);
     kp_producer_problem(self, problem);
     bool broker = problem[0] && kp_kafka_status(code) != KP_REJECT;
     return kp_kafka_error_set(err, code, broker ? problem : NULL, "topic %.*s", (int)topic.length, topic.data);

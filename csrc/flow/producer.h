@@ -34,8 +34,9 @@ typedef struct {
     rd_kafka_resp_err_t code;
 } kp_delivery;
 
-/* conf is moved, also on failure; it must not have an opaque, events or a log callback of its own. */
-kp_status kp_producer_new(kp_producer **out, rd_kafka_conf_t *conf, kp_error *err) KP_MUST_CHECK;
+/* conf is moved, also on failure; it must not have an opaque, events or a log callback of its own. round_robin: each
+ * message of a topic goes to the next partition, whatever its key; else the library's partitioner chooses. */
+kp_status kp_producer_new(kp_producer **out, rd_kafka_conf_t *conf, bool round_robin, kp_error *err) KP_MUST_CHECK;
 /* Drops what is still queued and waits for the library's threads. Every send that is not done becomes done (its
  * messages fail as closed) and is put into *unfinished, owned by the caller: kp_send_next, kp_send_release. NULL
  * unfinished releases them. Accepts NULL. */
@@ -89,8 +90,9 @@ kp_status kp_producer_flush(kp_producer *self, int timeout_ms, kp_error *err) KP
 /* Gives up every message without a result; their results follow by the descriptor. They are KP_RETRY, or KP_CLOSED when
  * closing. */
 kp_status kp_producer_purge(kp_producer *self, bool closing, kp_error *err) KP_MUST_CHECK;
-/* Learns a topic's partitions, so that the first message need not wait. */
-kp_status kp_producer_warm(kp_producer *self, kp_bytes topic, int timeout_ms, kp_error *err) KP_MUST_CHECK;
+/* Learns a topic's partitions, so that the first message need not wait; *partitions is their number. */
+kp_status kp_producer_warm(kp_producer *self, kp_bytes topic, int timeout_ms, int *partitions,
+                           kp_error *err) KP_MUST_CHECK;
 
 /* ---- transactions: one call at a time; they wait, too ---- */
 

@@ -2,6 +2,7 @@
 #ifndef KP_FLOW_PRODUCER_PARTS_H
 #define KP_FLOW_PRODUCER_PARTS_H
 
+#include "flow/partitioner.h"
 #include "flow/producer.h"
 
 #include <pthread.h>
@@ -18,6 +19,8 @@ typedef struct {
     kp_topic_entry *entries; /* owned */
     size_t capacity;         /* a power of two, or 0 */
     size_t count;
+    bool round_robin;
+    kp_turns *turns; /* of all topics; whoever ends the client frees them after it */
 } kp_topic_table;
 
 void kp_topic_table_deinit(kp_topic_table *table);

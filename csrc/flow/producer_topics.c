@@ -57,13 +57,18 @@ static kp_status grow(kp_topic_table *table, kp_error *err) {
     return KP_OK;
 }
 
+static rd_kafka_topic_t *handle_new(kp_topic_table *table, rd_kafka_t *client, const char *name) {
+    rd_kafka_topic_conf_t *conf = table->round_robin ? kp_partitioner_round_robin(client, &table->turns) : NULL;
+    return table->round_robin && !conf ? NULL : rd_kafka_topic_new(client, name, conf);
+}
+
 static kp_status add(kp_topic_table *table, rd_kafka_t *client, kp_bytes name, kp_error *err) {
     kp_topic_entry entry = {.name = kp_strndup(name.data, name.length), .length = name.length};
     if (!entry.name) {
         return kp_error_nomem(err);
     }
     if (strlen(entry.name) == name.length) { /* the library takes a C string: no NUL in it */
-        entry.handle = rd_kafka_topic_new(client, entry.name, NULL);
+        entry.handle = handle_new(table, client, entry.name);
     }
     if (!entry.handle) {
         kp_status st = kp_kafka_error_set(err, RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION, NULL, "topic %s", entry.name);

@@ -202,11 +202,16 @@ int kp_python_read_partition(PyObject *object, int32_t *out, kp_error *err) {
         *out = RD_KAFKA_PARTITION_UA;
         return 1;
     }
-    if (!PyLong_Check(object)) {
+    if (!PyIndex_Check(object)) {
         return unfit(err, "partition", object, "int or None");
     }
+    PyObject *index = PyNumber_Index(object); /* NumPy's numbers are no int */
+    if (!index) {
+        return unfit_by_exception(err, "partition", object, "int or None");
+    }
     int overflow;
-    long long number = PyLong_AsLongLongAndOverflow(object, &overflow);
+    long long number = PyLong_AsLongLongAndOverflow(index, &overflow);
+    Py_DECREF(index);
     if (overflow || number < 0 || number > INT32_MAX) {
         kp_error_set(err, KP_REJECT, "INVALID_PARTITION",
                      "partition is out of range: give a number from 0 up, or None");

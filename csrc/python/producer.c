@@ -8,6 +8,7 @@ enum { EVENTS_A_TURN = 64 }; /* then the event loop has its turn; an event carri
 
 static PyObject *producer_new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     PyObject *pairs;
+    int round_robin = 0;
     kp_error err;
     kp_status st;
     kp_python_state *state = kp_python_state_of_type(type);
@@ -15,7 +16,7 @@ static PyObject *producer_new(PyTypeObject *type, PyObject *args, PyObject *kwar
         PyErr_SetString(PyExc_TypeError, "Producer takes no keyword arguments");
         return NULL;
     }
-    if (!PyArg_ParseTuple(args, "O:Producer", &pairs)) {
+    if (!PyArg_ParseTuple(args, "O|p:Producer", &pairs, &round_robin)) {
         return NULL;
     }
     rd_kafka_conf_t *conf = kp_python_conf_new(state, pairs);
@@ -29,7 +30,7 @@ static PyObject *producer_new(PyTypeObject *type, PyObject *args, PyObject *kwar
     }
 
     Py_BEGIN_ALLOW_THREADS;
-    st = kp_producer_new(&self->producer, conf, &err);
+    st = kp_producer_new(&self->producer, conf, round_robin == 1, &err);
     Py_END_ALLOW_THREADS;
 
     if (st != KP_OK) {
@@ -242,6 +243,7 @@ static PyObject *producer_purge(PyObject *object, PyObject *argument) {
 static PyObject *producer_warm(PyObject *object, PyObject *args) {
     kp_python_producer *self = (kp_python_producer *)object;
     PyObject *topic;
+    int partitions;
     kp_bytes name;
     int timeout_ms;
     kp_error err;
@@ -254,14 +256,14 @@ static PyObject *producer_warm(PyObject *object, PyObject *args) {
 
     self->calls++;
     Py_BEGIN_ALLOW_THREADS;
-    st = kp_producer_warm(producer, name, timeout_ms, &err);
+    st = kp_producer_warm(producer, name, timeout_ms, &partitions, &err);
     Py_END_ALLOW_THREADS;
     self->calls--;
 
     if (st != KP_OK) {
         return kp_python_raise(kp_python_state_of_type(Py_TYPE(self)), &err, "read metadata");
     }
-    Py_RETURN_NONE;
+    return PyLong_FromLong(partitions);
 }
 
 static PyObject *producer_close(PyObject *object, PyObject *unused) {
@@ -381,7 +383,8 @@ static PyMethodDef methods[] = {
     {"abort", kp_python_producer_abort, METH_O,
      PyDoc_STR("abort($self, timeout_ms, /)\n--\n\nAborts the transaction. RetryableError: call it again.")},
     {"warm", producer_warm, METH_VARARGS,
-     PyDoc_STR("warm($self, topic, timeout_ms, /)\n--\n\nLearns a topic's partitions from a broker.")},
+     PyDoc_STR("warm($self, topic, timeout_ms, /)\n--\n\nLearns a topic's partitions from a broker, and tells their "
+               "number.")},
     {"close", producer_close, METH_NOARGS,
      PyDoc_STR("close($self, /)\n--\n\n"
                "Ends the client, which can wait for its threads. Returns what drain returns, for all that is left.")},
@@ -398,7 +401,7 @@ static PyGetSetDef getset[] = {
 };
 
 static PyType_Slot slots[] = {
-    {Py_tp_doc, KP_SLOT(PyDoc_STR("Producer(properties, /)\n--\n\n"
+    {Py_tp_doc, KP_SLOT(PyDoc_STR("Producer(properties, round_robin=False, /)\n--\n\n"
                                   "A producer of librdkafka with these properties, pairs of str."))},
     {Py_tp_new, KP_SLOT(producer_new)},
     {Py_tp_dealloc, KP_SLOT(producer_dealloc)},

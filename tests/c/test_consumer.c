@@ -26,7 +26,7 @@ static void produce(kp_mock *mock, size_t count) {
     size_t taken;
     kp_error err;
     kp_message message = {.value = KP_BYTES_LITERAL("빨강"), .partition = 0};
-    assert_int_equal(kp_producer_new(&producer, conf_of(mock, "acks", "all"), &err), KP_OK);
+    assert_int_equal(kp_producer_new(&producer, conf_of(mock, "acks", "all"), false, &err), KP_OK);
     for (size_t i = 0; i < count; i++) {
         assert_int_equal(kp_send_new(&send, producer, TOPIC, 1, &err), KP_OK);
         assert_int_equal(kp_producer_enqueue(producer, send, &message, 1, &taken, &err), KP_OK);

@@ -24,7 +24,7 @@ static kp_producer *producer_of(const char *bootstrap, const char *name, const c
     kp_producer *producer;
     kp_error err;
     assert_int_equal(kp_kafka_conf_new(&conf, properties, name ? 4 : 3, &err), KP_OK);
-    assert_int_equal(kp_producer_new(&producer, conf, &err), KP_OK);
+    assert_int_equal(kp_producer_new(&producer, conf, false, &err), KP_OK);
     return producer;
 }
 
@@ -292,12 +292,14 @@ static void test_warm_tells_of_a_topic_or_of_an_unreachable_broker(void **state)
     (void)state;
     bench b = bench_open(NULL, NULL);
     kp_producer *lost = producer_of("127.0.0.1:1", NULL, NULL);
+    int partitions = 0;
     kp_error err;
 
     assert_int_equal(kp_mock_create_topic(b.mock, "t", 3, 1, &err), KP_OK);
-    assert_int_equal(kp_producer_warm(b.producer, KP_BYTES_LITERAL("t"), 20000, &err), KP_OK);
-    assert_int_equal(kp_producer_warm(b.producer, KP_BYTES_LITERAL("a\0b"), 20000, &err), KP_REJECT);
-    assert_int_equal(kp_producer_warm(lost, KP_BYTES_LITERAL("t"), 300, &err), KP_RETRY);
+    assert_int_equal(kp_producer_warm(b.producer, KP_BYTES_LITERAL("t"), 20000, &partitions, &err), KP_OK);
+    assert_int_equal(partitions, 3);
+    assert_int_equal(kp_producer_warm(b.producer, KP_BYTES_LITERAL("a\0b"), 20000, &partitions, &err), KP_REJECT);
+    assert_int_equal(kp_producer_warm(lost, KP_BYTES_LITERAL("t"), 300, &partitions, &err), KP_RETRY);
     assert_non_null(strstr(err.message, "127.0.0.1:1"));
     kp_producer_free(lost, NULL);
     bench_close(&b);
@@ -393,7 +395,7 @@ static void test_failed_allocations_leave_nothing_behind(void **state) {
         kp_error err;
         assert_int_equal(kp_kafka_conf_new(&conf, &property, 1, &err), KP_OK);
         kp_mem_fail_at(n);
-        kp_status st = kp_producer_new(&producer, conf, &err);
+        kp_status st = kp_producer_new(&producer, conf, false, &err);
         if (st == KP_OK) {
             st = kp_send_new(&send, producer, TOPIC, 3, &err);
         }

@@ -3,9 +3,10 @@
 import asyncio
 from datetime import UTC, datetime
 
+import pyarrow
 import pytest
 
-from kafkapipe import Admin, Producer, RejectedError
+from kafkapipe import Admin, Producer, RejectedError, read
 
 
 @pytest.fixture
@@ -48,3 +49,27 @@ async def test_many_messages_are_there_once(stack, admin, read_topic):
     there = {(record.partition, record.offset): record.value for record in records}
     assert [there[each.partition, each.offset] for each in result] == values
     assert len(records) == len(values)
+
+
+async def test_keys_land_where_javas_producer_puts_them(stack, admin):
+    """By the real thing: Kafka's console producer writes the same keys into a topic of the same shape."""
+    for name in ("live-java-keys", "live-our-keys"):
+        await admin.create_topic(name, partitions=7)
+    keys = [
+        "",
+        *("k" * n for n in range(1, 14)),
+        *(f"사용자 {i} 'x\"" for i in range(150)),
+        "9007199254740993",
+    ]
+    written = await stack.run_java_tool(
+        "kafka", "org.apache.kafka.tools.ConsoleProducer", "--bootstrap-server", stack.bootstrap,
+        "--topic", "live-java-keys", "--reader-property", "parse.key=true",
+        stdin="".join(f"{key}\tjava\n" for key in keys).encode(),
+    )  # fmt: skip
+    assert written.returncode == 0, written.stderr
+    async with Producer(stack.bootstrap, partitioner="murmur2") as producer:
+        result = await producer.send_many("live-our-keys", ["ours"] * len(keys), keys=keys)
+    table = await asyncio.to_thread(read, "live-java-keys", bootstrap=stack.bootstrap)
+    java = {row["key"].decode(): row["partition"] for row in pyarrow.table(table).to_pylist()}
+    assert java == {key: metadata.partition for key, metadata in zip(keys, result, strict=True)}
+    assert len(set(java.values())) == 7

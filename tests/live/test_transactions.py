@@ -3,6 +3,7 @@
 
 import asyncio
 
+import pyarrow
 import pytest
 
 import kafkapipe as kp
@@ -30,7 +31,6 @@ async def read(stack, topic, count, partitions=1, **properties):
 
 async def committed(stack, topic, **properties):
     """What kp.read sees: it ends behind the markers of transactions."""
-    pyarrow = pytest.importorskip("pyarrow")
     table = await asyncio.to_thread(kp.read, topic, bootstrap=stack.bootstrap, config=properties)
     return [value.decode() for value in pyarrow.table(table)["value"].to_pylist()]
 
