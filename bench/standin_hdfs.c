@@ -1,5 +1,6 @@
-/* A NameNode and its DataNode, as far as WebHDFS shows them: CREATE in two steps, GETFILESTATUS, LISTSTATUS, MKDIRS,
- * RENAME, DELETE. A file is its length and its proof; the bytes are not kept. Refusals are those of a real NameNode.
+/* A NameNode and its DataNode, as far as WebHDFS shows them: CREATE in two steps, CONCAT, GETFILESTATUS, LISTSTATUS,
+ * MKDIRS, RENAME, DELETE. A file is its length and its proof; the bytes are not kept. Refusals are those of a real
+ * NameNode.
  */
 #include "standin.h"
 
@@ -251,6 +252,27 @@ static kp_status rename_entry(const request *req, const char *path, answer *out,
                               : refuse(out, 404, "FileNotFoundException", *from ? to : path, err);
 }
 
+/* Sources must be there, each once, in the target's folder. */
+static kp_status concat(const request *req, const char *path, answer *out, kp_error *err) {
+    kp_bytes rest = field(req, "sources");
+    entry *target = *find(path);
+    while (target && rest.length) {
+        char source[PATH_BYTES];
+        const char *comma = memchr(rest.data, ',', rest.length);
+        kp_bytes one = {rest.data, comma ? (size_t)(comma - rest.data) : rest.length};
+        entry **at = decode(one, source) ? find(source) : NULL;
+        if (!at || !*at || *at == target) {
+            return refuse(out, 404, "FileNotFoundException", source, err);
+        }
+        target->length += (*at)->length;
+        proof_add(&target->proof, &(*at)->proof);
+        drop(at);
+        rest.data += one.length + (comma != NULL);
+        rest.length -= one.length + (comma != NULL);
+    }
+    return target ? say(out, 200, "", err) : refuse(out, 404, "FileNotFoundException", path, err);
+}
+
 static kp_status upload(const char *path, const body *body, answer *out, kp_error *err) {
     entry *file = add(path, false);
     file->length = body->length;
@@ -280,6 +302,9 @@ kp_status hdfs_answer(const request *req, const body *body, answer *out, kp_erro
     }
     if (is_op(req, "PUT", "RENAME")) {
         return rename_entry(req, path, out, err);
+    }
+    if (is_op(req, "POST", "CONCAT")) {
+        return concat(req, path, out, err);
     }
     if (is_op(req, "DELETE", "DELETE")) {
         entry **at = find(path);

@@ -191,12 +191,15 @@ class Hdfs(Section):
     """How long a server may take to answer."""
     buffer: Bytes = Field(default=64 * MiB, ge=4096)
     """Most memory for data that is not on HDFS yet, per worker."""
+    stream: Bytes = Field(default=8 * MiB, ge=0)
+    """A larger file goes up in pieces of this size while records arrive, each a block of it; 0: never."""
 
     def core(self) -> dict[str, Any]:
         """The sink part of the document that the C core reads."""
         return {
             "type": "hdfs", "urls": self.url, "user": self.user, "path": self.path,
             **self.rotate.core(), "timeout_ms": self.timeout, "buffer_bytes": self.buffer,
+            "stream_bytes": self.stream,
         }  # fmt: skip
 
 
@@ -210,6 +213,8 @@ class File(Section):
     """When a file is closed and published."""
     buffer: Bytes = Field(default=64 * MiB, ge=4096)
     """Most memory for data that is not written yet, per worker."""
+    stream: Bytes = Field(default=8 * MiB, ge=0)
+    """A larger file is written in pieces of this size while records arrive; 0: never."""
 
     def core(self) -> dict[str, Any]:
         """The sink part of the document that the C core reads."""
@@ -218,6 +223,7 @@ class File(Section):
             "path": os.path.abspath(self.path),
             **self.rotate.core(),
             "buffer_bytes": self.buffer,
+            "stream_bytes": self.stream,
         }
 
 

@@ -245,6 +245,7 @@ static kp_status open_session(kp_worker *self, kp_error *err) {
         .on_trouble = on_trouble,
         .on_progress = on_progress,
         .on_published = kp_worker_on_published,
+        .on_lost = kp_worker_on_lost,
     };
     self->ready_end = &self->ready;
     self->again_end = &self->again;

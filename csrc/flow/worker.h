@@ -64,6 +64,7 @@ typedef enum {
     PART_PUBLISH,    /* the intent is in Kafka; publishing is due */
     PART_PUBLISHING, /* under way */
     PART_FINAL,      /* published; the end's commit is due or under way */
+    PART_LOST,       /* the intent's files are gone: the offset is committed again without it, then all is read again */
 } kp_part_phase;
 
 typedef struct {
@@ -219,5 +220,6 @@ void kp_worker_serve_commits(kp_worker *self);
 bool kp_worker_has_to_commit(const kp_worker *self); /* something that is settled */
 void kp_worker_retry_publish(kp_worker *self);
 void kp_worker_on_published(void *ctx, int32_t slot, const kp_error *err);
+void kp_worker_on_lost(void *ctx, int32_t slot, const kp_error *err);
 
 #endif

@@ -195,6 +195,21 @@ void kp_worker_on_published(void *ctx, int32_t slot, const kp_error *err) {
     kp_worker_healthy(self);
 }
 
+/* What was intended cannot be published: as long as Kafka has the intent, every owner would try again. */
+void kp_worker_on_lost(void *ctx, int32_t slot, const kp_error *err) {
+    kp_worker *self = ctx;
+    kp_part *part = self->parts[slot];
+    if (!live(part)) {
+        return;
+    }
+    if (part->phase == PART_PUBLISHING) {
+        part->phase = PART_LOST;
+    } else {
+        self->restart = true;
+    }
+    kp_worker_trouble(self, err);
+}
+
 static void find_intent(kp_worker *self, kp_part *part) {
     kp_buf_deinit(&part->intent.manifest);
     if (self->sink->ops->sealed(self->sink, part->slot, kp_checkpoint_position(&part->cp), &part->intent)) {
@@ -211,8 +226,9 @@ bool kp_worker_has_to_commit(const kp_worker *self) {
     bool due = self->commit_in_flight;
     for (size_t i = 0; i < self->part_count && !due; i++) {
         const kp_part *part = self->parts[i];
-        due = live(part) && (part->phase != PART_RUNNING || plain_commit_due(self, part) ||
-                             !kp_worker_sink_is_idle(self, part, kp_checkpoint_position(&part->cp)));
+        due = live(part) && !part->fenced &&
+              (part->phase != PART_RUNNING || plain_commit_due(self, part) ||
+               !kp_worker_sink_is_idle(self, part, kp_checkpoint_position(&part->cp)));
     }
     return due;
 }
@@ -251,6 +267,8 @@ static kp_status add_commit(kp_worker *self, kp_part *part, bool plain_too, rd_k
     } else if (part->phase == PART_FINAL) {
         KP_FAIL_POINT("before-final");
         offset = part->intent.end;
+    } else if (part->phase == PART_LOST && !part->fenced) {
+        offset = part->committed;
     } else if (plain_too && plain_commit_due(self, part)) {
         offset = kp_checkpoint_position(&part->cp);
     }
@@ -323,6 +341,9 @@ static void committed(kp_worker *self, kp_part *part) {
     if (part->phase == PART_INTENT) {
         KP_FAIL_POINT("after-intent");
         start_publish(self, part);
+    } else if (part->phase == PART_LOST) {
+        part->fenced = true; /* nothing of this assignment may be committed over it */
+        self->restart = true;
     } else if (part->phase == PART_FINAL) {
         part->phase = PART_RUNNING;
         KP_FAIL_POINT("after-final");

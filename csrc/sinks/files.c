@@ -8,9 +8,10 @@
 #include <stdio.h>
 #include <string.h>
 
-/* A full buffer closes everything: what filled it may have nothing more to write until there is room. */
+/* Without streaming a full buffer closes everything: what filled it may have nothing more to write until there is
+ * room. */
 static bool must_seal(const files_sink *self, const files_segment *open, int64_t now_ms) {
-    return open->due || self->held >= self->buffer_bytes ||
+    return open->due || (!self->stream_bytes && self->held >= self->buffer_bytes) ||
            (self->rotate_age_ms && now_ms - open->opened_ms >= self->rotate_age_ms);
 }
 
@@ -34,6 +35,9 @@ static kp_status files_pump(kp_sink *base, kp_error *err) {
     files_sink *self = (files_sink *)base;
     int64_t now_ms = self->env.now_ms(self->env.ctx);
     kp_status st = self->store->ops->pump(self->store, err);
+    if (self->stream_bytes && self->held >= self->buffer_bytes) {
+        files_cut_large(self);
+    }
     for (files_part *part = self->parts; part && st == KP_OK; part = part->next) {
         if (part->slot >= 0) { /* else it only waits for the end of what is under way */
             part_pump(self, part, now_ms);
@@ -187,6 +191,24 @@ static bool files_idle(const kp_sink *base, int32_t slot, int64_t end) {
     return !part || (!part->publishing && (!oldest || oldest->end > end));
 }
 
+static void drop_bodies(files_segment *segment) {
+    for (files_file *file = segment->files; file; file = file->next) {
+        files_drop_bodies(file);
+    }
+}
+
+/* Nothing more of it goes up, so its bytes are not needed any more. */
+static void abandon(files_part *part) {
+    if (part->open) {
+        part->open->next = part->closed;
+        part->closed = part->open;
+        part->open = NULL;
+    }
+    for (files_segment *segment = part->closed; segment; segment = segment->next) {
+        drop_bodies(segment);
+    }
+}
+
 static void files_end(kp_sink *base, int32_t slot) {
     files_sink *self = (files_sink *)base;
     files_part *part = files_part_find(self, slot);
@@ -194,10 +216,7 @@ static void files_end(kp_sink *base, int32_t slot) {
         self->slots[slot] = NULL;
         part->slot = -1;
         part->clean_due = false;
-        if (part->open) { /* never uploaded: its bytes are not needed any more */
-            files_segment_free(part->open);
-            part->open = NULL;
-        }
+        abandon(part);
         files_part_drop_idle(part);
     }
 }
@@ -245,12 +264,15 @@ static kp_status configure(files_sink *self, const kp_json *config, const kp_sto
     kp_status st;
     const char *path;
     int64_t buffer_bytes;
+    int64_t stream_bytes;
     KP_TRY(kp_json_need_text(config, "path", &path, err));
     KP_TRY(kp_json_need_int(config, "rotate_records", &self->rotate_records, err));
     KP_TRY(kp_json_need_int(config, "rotate_bytes", &self->rotate_bytes, err));
     KP_TRY(kp_json_need_int(config, "rotate_age_ms", &self->rotate_age_ms, err));
     KP_TRY(kp_json_need_int(config, "buffer_bytes", &buffer_bytes, err));
+    KP_TRY(kp_json_need_int(config, "stream_bytes", &stream_bytes, err));
     self->buffer_bytes = (size_t)buffer_bytes;
+    self->stream_bytes = (size_t)stream_bytes;
     KP_TRY(token_init(self->token, err));
     KP_TRY(kp_template_new(&self->path, path, KP_TEMPLATE_PATH, err));
     kp_bytes base = kp_template_base(self->path);

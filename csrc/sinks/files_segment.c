@@ -1,18 +1,14 @@
-/* Segments of the files sink: taking records, sealing, uploading. See files.h and files.c.
+/* Segments of the files sink: taking records and sealing. See files.h and files.c.
  *
  * A segment is the set of files that are open at the same time for one partition; it covers every offset from its first
- * record to its last. When a rotation rule fires for one file the whole segment is sealed: its files are uploaded under
- * temporary names, and once all are there it can go into an intent. Bytes are kept in memory until they are uploaded;
- * when `buffer_bytes` are held everything open is sealed, and the sink is full until uploads have made room.
+ * record to its last. When a rotation rule fires for one file the whole segment is sealed: what is left of its files is
+ * uploaded under temporary names (files_upload.c), and once all are whole there it can go into an intent.
  */
 #include "sinks/files.h"
 
-#include "core/fail_point.h"
 #include "core/mem.h"
 
 #include <string.h>
-
-enum { UPLOADS_MAX = 8 };
 
 files_part *files_part_find(const files_sink *self, int32_t slot) {
     return (size_t)slot < self->slot_count ? self->slots[slot] : NULL;
@@ -27,10 +23,13 @@ void files_trouble(files_sink *self, const kp_error *err) {
 
 /* ---- lifetimes ---- */
 
-static void file_free(files_sink *self, files_file *file) {
-    self->held -= file->body.length;
+static void file_free(files_file *file) {
+    files_sink *self = file->segment->part->sink;
+    files_drop_bodies(file);
+    self->open_files -= file->state == FILE_OPEN;
+    kp_buf_deinit(&file->starts);
     kp_buf_deinit(&file->key);
-    kp_buf_deinit(&file->body);
+    kp_buf_deinit(&file->first_value);
     kp_buf_deinit(&file->temp);
     kp_buf_deinit(&file->path);
     kp_buf_deinit(&file->first_key);
@@ -44,7 +43,7 @@ void files_segment_free(files_segment *segment) {
     while (segment->files) {
         files_file *file = segment->files;
         segment->files = file->next;
-        file_free(segment->part->sink, file);
+        file_free(file);
     }
     kp_free(segment);
 }
@@ -73,110 +72,35 @@ void files_part_drop_idle(files_part *part) {
     files_part_free(part);
 }
 
-/* ---- uploads ---- */
-
-static void uploaded(files_file *file, const kp_store_result *result) {
-    files_sink *self = file->segment->part->sink;
-    if (result->outcome == KP_STORE_DONE) {
-        KP_FAIL_POINT("after-put");
-        self->held -= file->body.length;
-        kp_buf_deinit(&file->body);
-        file->state = FILE_UPLOADED;
-        file->segment->unfinished--;
-        self->env.on_progress(self->env.ctx);
-        return;
-    }
-    file->state = FILE_DUE;
-    files_trouble(self, &result->err);
-}
-
-static void removed(void *ctx, const kp_store_result *result) {
-    (void)ctx;
-    (void)result; /* what stays is removed by the partition's next owner */
-}
-
-static void on_uploaded(void *ctx, const kp_store_result *result) {
-    files_file *file = ctx;
-    files_part *part = file->segment->part;
-    files_sink *self = part->sink;
-    self->uploading--;
-    if (part->slot < 0) { /* the partition went meanwhile: no intent can name this file */
-        if (result->outcome == KP_STORE_DONE &&
-            self->store->ops->remove(self->store, file->temp.data, removed, NULL, NULL) != KP_OK) {
-            removed(NULL, result);
-        }
-    } else {
-        uploaded(file, result);
-    }
-    part->in_flight--;
-    files_part_drop_idle(part);
-}
-
-static kp_status file_upload(files_sink *self, files_file *file, kp_error *err) {
-    kp_bytes body = {file->body.data, file->body.length};
-    KP_FAIL_POINT("before-put");
-    kp_status st = self->store->ops->put(self->store, file->temp.data, body, on_uploaded, file, err);
-    if (st == KP_OK) {
-        file->state = FILE_UPLOADING;
-        self->uploading++;
-        file->segment->part->in_flight++;
-    }
-    return st;
-}
-
-static kp_status segment_upload(files_sink *self, files_segment *segment, kp_error *err) {
-    kp_status st = KP_OK;
-    for (files_file *file = segment->files; file && st == KP_OK && self->uploading < UPLOADS_MAX; file = file->next) {
-        if (file->state == FILE_DUE) {
-            st = file_upload(self, file, err);
-        }
-    }
-    return st;
-}
-
-kp_status files_part_upload(files_sink *self, files_part *part, kp_error *err) {
-    kp_status st = KP_OK;
-    for (files_segment *segment = part->closed; segment && st == KP_OK; segment = segment->next) {
-        if (segment->unfinished) {
-            st = segment_upload(self, segment, err);
-        }
-    }
-    return st;
-}
-
 /* ---- sealing ---- */
 
-static kp_status file_name(files_sink *self, files_file *file, kp_error *err) {
+static kp_status make_path(const files_sink *self, files_file *file, kp_error *err) {
     kp_status st;
-    files_segment *segment = file->segment;
-    if (!kp_buf_text(&file->first_key)) {
+    if (!kp_buf_text(&file->first_key) || !kp_buf_text(&file->first_value)) {
         return kp_error_nomem(err);
     }
     file->first.key.data = file->first.key.data ? file->first_key.data : NULL;
-    file->first.value = (kp_bytes){file->body.data, file->first_length};
+    file->first.value = (kp_bytes){file->first_value.data, file->first_value.length};
     kp_buf_reset(&file->path);
-    kp_buf_reset(&file->temp);
-    KP_TRY(kp_template_render(self->path, &file->first, file->first.offset, segment->end, &file->path, err));
-    KP_TRY(kp_buf_append(&file->temp, self->temp_folder.data, self->temp_folder.length, err));
-    KP_TRY(kp_buf_append(&file->temp, segment->part->temp_prefix.data, segment->part->temp_prefix.length, err));
-    KP_TRY(kp_buf_printf(&file->temp, err, "%lld+%s%llu", (long long)file->first.offset, segment->part->token,
-                         (unsigned long long)self->sequence++));
-    if (!kp_buf_text(&file->path) || !kp_buf_text(&file->temp)) {
+    KP_TRY(kp_template_render(self->path, &file->first, file->first.offset, file->segment->end, &file->path, err));
+    if (!kp_buf_text(&file->path)) {
         st = kp_error_nomem(err);
     }
 done:
     return st;
 }
 
+/* May be done again when it fails half way. */
 kp_status files_part_seal(files_sink *self, files_part *part, kp_error *err) {
     kp_status st = KP_OK;
     files_segment *segment = part->open;
     for (files_file *file = segment->files; file; file = file->next) {
-        KP_TRY(file_name(self, file, err));
+        KP_TRY(make_path(self, file, err));
+        KP_TRY(files_cut(file, err));
     }
     for (files_file *file = segment->files; file; file = file->next) {
-        file->length = (int64_t)file->body.length;
-        file->state = FILE_DUE;
+        file->state = FILE_SEALED;
+        self->open_files--;
         segment->unfinished++;
     }
     part->open = NULL;
@@ -198,14 +122,18 @@ static kp_status file_new(files_segment *segment, const kp_record *rec, kp_bytes
     file->first = *rec;
     file->first.topic = segment->part->topic;
     file->first.handle = NULL;
+    segment->part->sink->open_files++;
     KP_TRY(kp_buf_append(&file->key, key.data, key.length, err));
     KP_TRY(kp_buf_append(&file->first_key, rec->key.data, rec->key.length, err));
+    if (kp_template_per_record(segment->part->sink->path)) {
+        KP_TRY(kp_buf_append(&file->first_value, rec->value.data, rec->value.length, err));
+    }
     file->next = segment->files;
     segment->files = file;
     segment->manifest_bytes += 2 * key.length + segment->part->temp_prefix.length + 80;
 done:
     if (st != KP_OK) {
-        file_free(segment->part->sink, file);
+        file_free(file);
     }
     return st;
 }
@@ -282,7 +210,7 @@ done:
 
 static bool file_is_full(const files_sink *self, const files_file *file) {
     return (self->rotate_records && (int64_t)file->records >= self->rotate_records) ||
-           (self->rotate_bytes && (int64_t)file->body.length >= self->rotate_bytes);
+           (self->rotate_bytes && file->length + (int64_t)file->body.length >= self->rotate_bytes);
 }
 
 /* Out of memory half way: no file without a record, no segment without a file. */
@@ -291,12 +219,26 @@ static void drop_unused(files_part *part) {
     if (open && open->files && open->files->records == 0) { /* a new file is the first */
         files_file *file = open->files;
         open->files = file->next;
-        file_free(part->sink, file);
+        file_free(file);
     }
     if (open && !open->files) {
         files_segment_free(open);
         part->open = NULL;
     }
+}
+
+static kp_status file_take(files_sink *self, files_file *file, const kp_record *rec, kp_error *err) {
+    kp_status st;
+    size_t before = file->body.length;
+    if (before == 0 && file->length) { /* after a piece there will be another of that size */
+        KP_TRY(kp_buf_reserve(&file->body, self->stream_bytes, err));
+    }
+    KP_TRY(append_line(&file->body, rec->value, err));
+    self->held += file->body.length - before;
+    self->open_bytes += file->body.length - before;
+    file->records++;
+done:
+    return st;
 }
 
 static kp_status take(files_sink *self, files_part *part, const kp_record *rec, kp_error *err) {
@@ -306,17 +248,14 @@ static kp_status take(files_sink *self, files_part *part, const kp_record *rec, 
         return kp_error_set(err, KP_RETRY, "GONE", "partition %d of %s is not assigned", rec->partition, rec->topic);
     }
     KP_TRY(file_for(self, part, rec, &file, err));
-    size_t before = file->body.length;
-    KP_TRY(append_line(&file->body, rec->value, err));
-    self->held += file->body.length - before;
-    if (file->records++ == 0) {
-        file->first_length = rec->value.length;
-    }
+    KP_TRY(file_take(self, file, rec, err));
     part->open->end = rec->offset + 1;
+    kp_error ignored; /* the record is taken in any case: the pump tries again */
     if (file_is_full(self, file)) {
-        kp_error ignored; /* the record is taken in any case: the pump tries again */
         part->open->due = true;
         (void)!files_part_seal(self, part, &ignored);
+    } else if (self->stream_bytes && file->body.length >= self->stream_bytes) {
+        (void)!files_cut(file, &ignored);
     }
 done:
     if (st != KP_OK) {
@@ -327,7 +266,7 @@ done:
 
 kp_status files_write(kp_sink *base, kp_batch *batch, kp_error *err) {
     files_sink *self = (files_sink *)base;
-    if (self->held >= self->buffer_bytes) { /* the pump seals what is open */
+    if (self->held >= self->buffer_bytes) { /* the pump sees to it */
         return kp_error_set(err, KP_RETRY, "FULL", "%zu bytes wait for their upload", self->held);
     }
     files_part *part = NULL;

@@ -29,6 +29,9 @@ typedef struct {
     void (*on_trouble)(void *ctx, const kp_error *err); /* KP_RETRY: call resume later; KP_FATAL: stop */
     void (*on_progress)(void *ctx);                     /* the server did something for us: trouble is over */
     void (*on_published)(void *ctx, int32_t slot, const kp_error *err); /* two steps; err NULL: done */
+    /* Two steps: temporary files of this partition are gone from the store, and were not published: its records must
+       be read again from the committed offset. Instead of on_published, or before an intent was made. */
+    void (*on_lost)(void *ctx, int32_t slot, const kp_error *err);
 } kp_sink_env;
 
 /* What the pipeline should gather before it writes; records, bytes 0: no such limit; age_ms 0: never wait for more. */

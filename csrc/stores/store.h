@@ -49,6 +49,17 @@ typedef struct {
        file's length is checked before DONE. body is borrowed until on_done. */
     kp_status (*put)(kp_store *self, const char *path, kp_bytes body, kp_store_on_done on_done, void *ctx,
                      kp_error *err);
+    /* A file that is written in pieces: bytes from `start` on, in any order and as often as it takes, each replacing
+       what an earlier try left; their length is checked before DONE. MISSING: the pieces before it are gone. body is
+       borrowed until on_done. Nobody must read the file before join has made one of them. */
+    kp_status (*put_piece)(kp_store *self, const char *path, int64_t start, kp_bytes body, kp_store_on_done on_done,
+                           void *ctx, kp_error *err);
+    /* All pieces are there: starts (borrowed until on_done; rising, from 0) says where each lies, length what they are
+       together. Idempotent. MISSING: pieces are gone, or not what was put. */
+    kp_status (*join)(kp_store *self, const char *path, const int64_t *starts, size_t count, int64_t length,
+                      kp_store_on_done on_done, void *ctx, kp_error *err);
+    /* Where a piece lies until it is joined, for who wants to remove it: appended, NUL-terminated. */
+    kp_status (*piece_path)(const char *path, int64_t start, kp_buf *out, kp_error *err);
     /* Of one file. Never replaces: EXISTS when `to` is there, whether or not `from` is; a folder there swallows
        nothing. Makes `to`'s parent folders. Durable when DONE. */
     kp_status (*rename)(kp_store *self, const char *from, const char *to, kp_store_on_done on_done, void *ctx,

@@ -2,20 +2,17 @@
  *
  * An operation is a chain of steps, each of which takes one answer. What the servers really answer, and why a step
  * looks where it does:
- *  - An upload that breaks off leaves a closed file that looks whole, so its length is asked for after the 201.
  *  - RENAME with renameoptions=NONE tells its failures apart at a NameNode; HttpFS ignores the option and answers a
  *    boolean, and moves the file *into* a folder that has the destination's name. So the destination is looked at
  * first.
  */
 #include "stores/webhdfs.h"
 
-#include "core/fail_point.h"
 #include "io/url.h"
 
 #include <string.h>
 
-/* The answer was none of those that the step can use. */
-static void fail_unexpected(webhdfs_op *op, const webhdfs_verdict *verdict) {
+void webhdfs_fail_unexpected(webhdfs_op *op, const webhdfs_verdict *verdict) {
     kp_error err = verdict->err;
     if (err.status == KP_OK) {
         kp_error_set(&err, KP_RETRY, "", "the server's answer does not fit the request");
@@ -23,15 +20,13 @@ static void fail_unexpected(webhdfs_op *op, const webhdfs_verdict *verdict) {
     webhdfs_fail(op, &err);
 }
 
-/* Within a callback: a request that could not go out ends the operation. */
-static void carry_on(webhdfs_op *op, kp_status st, const kp_error *err) {
+void webhdfs_carry_on(webhdfs_op *op, kp_status st, const kp_error *err) {
     if (st != KP_OK) {
         webhdfs_fail(op, err);
     }
 }
 
-/* Within a call: a request that could not go out was never an operation. */
-static kp_status begin(webhdfs_op *op, kp_status st, kp_store_on_done on_done, void *ctx) {
+kp_status webhdfs_begin(webhdfs_op *op, kp_status st, kp_store_on_done on_done, void *ctx) {
     op->on_done = on_done;
     op->ctx = ctx;
     if (st != KP_OK) {
@@ -40,84 +35,18 @@ static kp_status begin(webhdfs_op *op, kp_status st, kp_store_on_done on_done, v
     return st;
 }
 
-static kp_status simple_query(webhdfs_op *op, const char *query, kp_error *err) {
+kp_status webhdfs_query(webhdfs_op *op, const char *query, kp_error *err) {
     kp_buf_reset(&op->query);
     return kp_buf_append_text(&op->query, query, err);
 }
 
-static kp_status ask_status(webhdfs_op *op, const char *subject, webhdfs_step step, kp_error *err) {
-    kp_status st = simple_query(op, "op=GETFILESTATUS", err);
+kp_status webhdfs_ask_status(webhdfs_op *op, const char *subject, webhdfs_step step, kp_error *err) {
+    kp_status st = webhdfs_query(op, "op=GETFILESTATUS", err);
     return st == KP_OK ? webhdfs_ask(op, "GET", subject, step, err) : st;
 }
 
-static bool is_located(const webhdfs_verdict *verdict) {
+bool webhdfs_is_located(const webhdfs_verdict *verdict) {
     return verdict->meaning == WEBHDFS_ANSWER || verdict->meaning == WEBHDFS_REDIRECT;
-}
-
-/* put: CREATE, the bytes, the length */
-
-static void put_located(webhdfs_op *op, const webhdfs_verdict *verdict, const kp_http_reply *reply);
-
-static kp_status put_create(webhdfs_op *op, kp_error *err) {
-    kp_status st = simple_query(op, "op=CREATE&noredirect=true&overwrite=true", err);
-    st = st == KP_OK ? webhdfs_exclude_dead(op, err) : st;
-    return st == KP_OK ? webhdfs_ask(op, "PUT", op->path, put_located, err) : st;
-}
-
-static void put_measured(webhdfs_op *op, const webhdfs_verdict *verdict, const kp_http_reply *reply) {
-    kp_error err;
-    kp_store_result result = {.outcome = KP_STORE_DONE};
-    if (verdict->meaning != WEBHDFS_ANSWER) {
-        fail_unexpected(op, verdict);
-        return;
-    }
-    kp_status st = webhdfs_file_status(reply->body, &result.length, &result.is_folder, &err);
-    if (st == KP_OK && (uint64_t)result.length != op->body.length) {
-        st = kp_error_set(&err, KP_RETRY, "", "%lld of %zu bytes arrived", (long long)result.length, op->body.length);
-    }
-    if (st == KP_OK) {
-        webhdfs_finish(op, &result);
-    } else {
-        webhdfs_fail(op, &err);
-    }
-}
-
-static void put_stored(webhdfs_op *op, const webhdfs_verdict *verdict, const kp_http_reply *reply) {
-    kp_error err;
-    if (reply->status == 201) {
-        KP_FAIL_POINT("after-201");
-        carry_on(op, ask_status(op, op->path, put_measured, &err), &err);
-    } else if (verdict->meaning == WEBHDFS_STANDBY && ++op->restarts < op->store->url_count) {
-        webhdfs_next_namenode(op); /* the first step asks nothing that a standby would refuse */
-        carry_on(op, put_create(op, &err), &err);
-    } else {
-        fail_unexpected(op, verdict);
-    }
-}
-
-static void put_located(webhdfs_op *op, const webhdfs_verdict *verdict, const kp_http_reply *reply) {
-    kp_error err;
-    if (verdict->meaning == WEBHDFS_NO_DATANODE && op->excluding) {
-        webhdfs_forget_dead(op->store); /* better one that may be back than none */
-        carry_on(op, put_create(op, &err), &err);
-    } else if (is_located(verdict)) {
-        kp_bytes body = {op->body.data ? op->body.data : "", op->body.length};
-        carry_on(op, webhdfs_follow(op, reply, body, put_stored, &err), &err);
-    } else {
-        fail_unexpected(op, verdict);
-    }
-}
-
-static kp_status webhdfs_put(kp_store *base, const char *path, kp_bytes body, kp_store_on_done on_done, void *ctx,
-                             kp_error *err) {
-    webhdfs_op *op;
-    kp_status st;
-    KP_TRY(kp_store_check_path(path, "hdfs put", err));
-    KP_TRY(webhdfs_op_new(&op, (webhdfs *)base, "hdfs put", path, NULL, err));
-    op->body = body;
-    st = begin(op, put_create(op, err), on_done, ctx);
-done:
-    return st;
 }
 
 /* rename: look at the destination, RENAME; when that finds something missing, look which end it is */
@@ -128,7 +57,7 @@ static void rename_destination_seen(webhdfs_op *op, const webhdfs_verdict *verdi
 static kp_status rename_now(webhdfs_op *op, kp_error *err) {
     kp_status st;
     op->renames++;
-    KP_TRY(simple_query(op, "op=RENAME&renameoptions=NONE&destination=", err));
+    KP_TRY(webhdfs_query(op, "op=RENAME&renameoptions=NONE&destination=", err));
     KP_TRY(kp_buf_append_url(&op->query, kp_bytes_of(op->to), "/", err));
     st = webhdfs_ask(op, "PUT", op->path, rename_answered, err);
 done:
@@ -139,9 +68,9 @@ static void rename_parent_made(webhdfs_op *op, const webhdfs_verdict *verdict, c
     kp_error err;
     (void)reply;
     if (verdict->meaning == WEBHDFS_DONE) {
-        carry_on(op, rename_now(op, &err), &err);
+        webhdfs_carry_on(op, rename_now(op, &err), &err);
     } else {
-        fail_unexpected(op, verdict);
+        webhdfs_fail_unexpected(op, verdict);
     }
 }
 
@@ -153,7 +82,7 @@ static kp_status rename_make_parent(webhdfs_op *op, kp_error *err) {
     if (!kp_buf_text(&op->parent)) {
         KP_TRY(kp_error_nomem(err));
     }
-    KP_TRY(simple_query(op, "op=MKDIRS", err));
+    KP_TRY(webhdfs_query(op, "op=MKDIRS", err));
     st = webhdfs_ask(op, "PUT", op->parent.data, rename_parent_made, err);
 done:
     return st;
@@ -166,11 +95,11 @@ static void rename_source_seen(webhdfs_op *op, const webhdfs_verdict *verdict, c
     if (verdict->meaning == WEBHDFS_MISSING) {
         webhdfs_finish_as(op, KP_STORE_MISSING);
     } else if (verdict->meaning != WEBHDFS_ANSWER) {
-        fail_unexpected(op, verdict);
+        webhdfs_fail_unexpected(op, verdict);
     } else if (op->renames == 1) {
-        carry_on(op, rename_make_parent(op, &err), &err);
+        webhdfs_carry_on(op, rename_make_parent(op, &err), &err);
     } else {
-        carry_on(op, ask_status(op, op->to, rename_destination_seen, &err), &err);
+        webhdfs_carry_on(op, webhdfs_ask_status(op, op->to, rename_destination_seen, &err), &err);
     }
 }
 
@@ -182,9 +111,9 @@ static void rename_answered(webhdfs_op *op, const webhdfs_verdict *verdict, cons
     } else if (verdict->meaning == WEBHDFS_EXISTS) {
         webhdfs_finish_as(op, KP_STORE_EXISTS);
     } else if (verdict->meaning == WEBHDFS_MISSING || verdict->meaning == WEBHDFS_FALSE) {
-        carry_on(op, ask_status(op, op->path, rename_source_seen, &err), &err);
+        webhdfs_carry_on(op, webhdfs_ask_status(op, op->path, rename_source_seen, &err), &err);
     } else {
-        fail_unexpected(op, verdict);
+        webhdfs_fail_unexpected(op, verdict);
     }
 }
 
@@ -194,9 +123,9 @@ static void rename_destination_seen(webhdfs_op *op, const webhdfs_verdict *verdi
     if (verdict->meaning == WEBHDFS_ANSWER) {
         webhdfs_finish_as(op, KP_STORE_EXISTS);
     } else if (verdict->meaning != WEBHDFS_MISSING) {
-        fail_unexpected(op, verdict);
+        webhdfs_fail_unexpected(op, verdict);
     } else if (op->renames == 0) {
-        carry_on(op, rename_now(op, &err), &err);
+        webhdfs_carry_on(op, rename_now(op, &err), &err);
     } else {
         kp_error_set(&err, KP_RETRY, "", "the server did not rename it and gives no reason");
         webhdfs_fail(op, &err);
@@ -210,7 +139,7 @@ static kp_status webhdfs_rename(kp_store *base, const char *from, const char *to
     KP_TRY(kp_store_check_path(from, "hdfs rename", err));
     KP_TRY(kp_store_check_path(to, "hdfs rename", err));
     KP_TRY(webhdfs_op_new(&op, (webhdfs *)base, "hdfs rename", from, to, err));
-    st = begin(op, ask_status(op, op->to, rename_destination_seen, err), on_done, ctx);
+    st = webhdfs_begin(op, webhdfs_ask_status(op, op->to, rename_destination_seen, err), on_done, ctx);
 done:
     return st;
 }
@@ -221,7 +150,7 @@ static void status_answered(webhdfs_op *op, const webhdfs_verdict *verdict, cons
     if (verdict->meaning == WEBHDFS_MISSING) {
         webhdfs_finish_as(op, KP_STORE_MISSING);
     } else if (verdict->meaning != WEBHDFS_ANSWER) {
-        fail_unexpected(op, verdict);
+        webhdfs_fail_unexpected(op, verdict);
     } else if (webhdfs_file_status(reply->body, &result.length, &result.is_folder, &err) != KP_OK) {
         webhdfs_fail(op, &err);
     } else {
@@ -234,7 +163,7 @@ static kp_status webhdfs_status(kp_store *base, const char *path, kp_store_on_do
     kp_status st;
     KP_TRY(kp_store_check_path(path, "hdfs status", err));
     KP_TRY(webhdfs_op_new(&op, (webhdfs *)base, "hdfs status", path, NULL, err));
-    st = begin(op, ask_status(op, op->path, status_answered, err), on_done, ctx);
+    st = webhdfs_begin(op, webhdfs_ask_status(op, op->path, status_answered, err), on_done, ctx);
 done:
     return st;
 }
@@ -258,7 +187,7 @@ static void list_answered(webhdfs_op *op, const webhdfs_verdict *verdict, const 
         return;
     }
     if (verdict->meaning != WEBHDFS_ANSWER) {
-        fail_unexpected(op, verdict);
+        webhdfs_fail_unexpected(op, verdict);
         return;
     }
     kp_status st = webhdfs_names(reply->body, &op->names, &count, &is_folder, &err);
@@ -281,9 +210,9 @@ static kp_status webhdfs_list(kp_store *base, const char *folder, kp_store_on_do
     if (length > 1 && op->path[length - 1] == '/') {
         op->path[length - 1] = '\0';
     }
-    st = simple_query(op, "op=LISTSTATUS", err);
+    st = webhdfs_query(op, "op=LISTSTATUS", err);
     st = st == KP_OK ? webhdfs_ask(op, "GET", op->path, list_answered, err) : st;
-    st = begin(op, st, on_done, ctx);
+    st = webhdfs_begin(op, st, on_done, ctx);
 done:
     return st;
 }
@@ -295,7 +224,7 @@ static void remove_answered(webhdfs_op *op, const webhdfs_verdict *verdict, cons
     } else if (verdict->meaning == WEBHDFS_FALSE || verdict->meaning == WEBHDFS_MISSING) {
         webhdfs_finish_as(op, KP_STORE_MISSING);
     } else {
-        fail_unexpected(op, verdict);
+        webhdfs_fail_unexpected(op, verdict);
     }
 }
 
@@ -304,9 +233,9 @@ static kp_status webhdfs_remove(kp_store *base, const char *path, kp_store_on_do
     kp_status st;
     KP_TRY(kp_store_check_path(path, "hdfs remove", err));
     KP_TRY(webhdfs_op_new(&op, (webhdfs *)base, "hdfs remove", path, NULL, err));
-    st = simple_query(op, "op=DELETE", err);
+    st = webhdfs_query(op, "op=DELETE", err);
     st = st == KP_OK ? webhdfs_ask(op, "DELETE", op->path, remove_answered, err) : st;
-    st = begin(op, st, on_done, ctx);
+    st = webhdfs_begin(op, st, on_done, ctx);
 done:
     return st;
 }
@@ -317,7 +246,7 @@ static void read_arrived(webhdfs_op *op, const webhdfs_verdict *verdict, const k
     } else if (verdict->meaning == WEBHDFS_MISSING) {
         webhdfs_finish_as(op, KP_STORE_MISSING);
     } else {
-        fail_unexpected(op, verdict);
+        webhdfs_fail_unexpected(op, verdict);
     }
 }
 
@@ -329,16 +258,16 @@ static void read_located(webhdfs_op *op, const webhdfs_verdict *verdict, const k
         webhdfs_finish_as(op, KP_STORE_MISSING);
     } else if (verdict->meaning == WEBHDFS_NO_DATANODE && op->excluding) {
         webhdfs_forget_dead(op->store);
-        carry_on(op, read_open(op, &err), &err);
-    } else if (is_located(verdict)) {
-        carry_on(op, webhdfs_follow(op, reply, (kp_bytes){NULL, 0}, read_arrived, &err), &err);
+        webhdfs_carry_on(op, read_open(op, &err), &err);
+    } else if (webhdfs_is_located(verdict)) {
+        webhdfs_carry_on(op, webhdfs_follow(op, reply, (kp_bytes){NULL, 0}, read_arrived, &err), &err);
     } else {
-        fail_unexpected(op, verdict);
+        webhdfs_fail_unexpected(op, verdict);
     }
 }
 
 static kp_status read_open(webhdfs_op *op, kp_error *err) {
-    kp_status st = simple_query(op, "op=OPEN&noredirect=true", err);
+    kp_status st = webhdfs_query(op, "op=OPEN&noredirect=true", err);
     st = st == KP_OK ? webhdfs_exclude_dead(op, err) : st;
     return st == KP_OK ? webhdfs_ask(op, "GET", op->path, read_located, err) : st;
 }
@@ -348,7 +277,7 @@ static kp_status webhdfs_read(kp_store *base, const char *path, kp_store_on_done
     kp_status st;
     KP_TRY(kp_store_check_path(path, "hdfs read", err));
     KP_TRY(webhdfs_op_new(&op, (webhdfs *)base, "hdfs read", path, NULL, err));
-    st = begin(op, read_open(op, err), on_done, ctx);
+    st = webhdfs_begin(op, read_open(op, err), on_done, ctx);
 done:
     return st;
 }
@@ -445,6 +374,9 @@ const kp_store_ops kp_store_webhdfs = {
     .close = webhdfs_close,
     .pump = webhdfs_pump,
     .put = webhdfs_put,
+    .put_piece = webhdfs_put_piece,
+    .join = webhdfs_join,
+    .piece_path = webhdfs_piece_path,
     .rename = webhdfs_rename,
     .status = webhdfs_status,
     .list = webhdfs_list,

@@ -1,5 +1,5 @@
-/* The WebHDFS store, between its parts: webhdfs.c has the operations as chains of steps, webhdfs_talk.c sends one
- * request after the other for an operation. Everything here belongs to one loop thread.
+/* The WebHDFS store, between its parts: webhdfs.c and webhdfs_put.c have the operations as chains of steps,
+ * webhdfs_talk.c sends one request after the other for an operation. Everything here belongs to one loop thread.
  */
 #ifndef KP_STORES_WEBHDFS_H
 #define KP_STORES_WEBHDFS_H
@@ -25,10 +25,14 @@ struct webhdfs_op {
     webhdfs_op *next;
     webhdfs_op *previous;
     webhdfs *store;
-    const char *what; /* "hdfs put", for messages */
-    char *path;       /* owned */
-    char *to;         /* owned; the destination of a rename */
-    kp_bytes body;    /* borrowed until on_done */
+    const char *what;      /* "hdfs put", for messages */
+    char *path;            /* owned */
+    char *to;              /* owned; the destination of a rename */
+    kp_bytes body;         /* borrowed until on_done */
+    const int64_t *starts; /* of a join; borrowed until on_done */
+    size_t start_count;
+    int64_t length; /* of what is joined */
+    int64_t joined; /* what was there when more was asked for; -1: nothing was asked for */
     kp_store_on_done on_done;
     void *ctx;
 
@@ -64,6 +68,25 @@ struct webhdfs {
 kp_status webhdfs_op_new(webhdfs_op **out, webhdfs *store, const char *what, const char *path, const char *to,
                          kp_error *err) KP_MUST_CHECK;
 void webhdfs_op_free(webhdfs_op *op); /* without a word to the caller */
+
+/* For the operations' own files. */
+void webhdfs_fail_unexpected(webhdfs_op *op, const webhdfs_verdict *verdict); /* an answer that no step can use */
+/* Within a callback: a request that could not go out ends the operation. */
+void webhdfs_carry_on(webhdfs_op *op, kp_status st, const kp_error *err);
+/* Within a call: a request that could not go out was never an operation. */
+kp_status webhdfs_begin(webhdfs_op *op, kp_status st, kp_store_on_done on_done, void *ctx) KP_MUST_CHECK;
+bool webhdfs_is_located(const webhdfs_verdict *verdict); /* it has a Location */
+kp_status webhdfs_query(webhdfs_op *op, const char *query, kp_error *err) KP_MUST_CHECK;
+kp_status webhdfs_ask_status(webhdfs_op *op, const char *subject, webhdfs_step step, kp_error *err) KP_MUST_CHECK;
+
+/* webhdfs_put.c */
+kp_status webhdfs_put(kp_store *base, const char *path, kp_bytes body, kp_store_on_done on_done, void *ctx,
+                      kp_error *err) KP_MUST_CHECK;
+kp_status webhdfs_put_piece(kp_store *base, const char *path, int64_t start, kp_bytes body, kp_store_on_done on_done,
+                            void *ctx, kp_error *err) KP_MUST_CHECK;
+kp_status webhdfs_join(kp_store *base, const char *path, const int64_t *starts, size_t count, int64_t length,
+                       kp_store_on_done on_done, void *ctx, kp_error *err) KP_MUST_CHECK;
+kp_status webhdfs_piece_path(const char *path, int64_t start, kp_buf *out, kp_error *err) KP_MUST_CHECK;
 
 /* Ends the operation: on_done, then its memory. */
 void webhdfs_finish(webhdfs_op *op, const kp_store_result *result);

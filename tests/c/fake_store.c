@@ -2,6 +2,7 @@
 #include "fake_store.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,7 +13,10 @@ struct operation {
     fake_kind kind;
     char *path;
     char *to;
-    kp_bytes body; /* borrowed until on_done */
+    const int64_t *starts; /* of a join; borrowed until on_done, as body is */
+    size_t count;
+    int64_t length;
+    kp_bytes body;
     kp_store_on_done on_done;
     void *ctx;
 };
@@ -94,6 +98,46 @@ static void do_rename(fake_disk *disk, const operation *op, kp_store_result *res
     }
 }
 
+static kp_status piece_path(const char *path, int64_t start, kp_buf *out, kp_error *err) {
+    kp_status st =
+        start ? kp_buf_printf(out, err, "%s.%lld", path, (long long)start) : kp_buf_append_text(out, path, err);
+    return st == KP_OK && !kp_buf_text(out) ? kp_error_nomem(err) : st;
+}
+
+static fake_file *find_piece(const fake_disk *disk, const operation *op, size_t piece) {
+    char path[1024];
+    assert(snprintf(path, sizeof path, op->starts[piece] ? "%s.%lld" : "%s", op->path, (long long)op->starts[piece]) <
+           (int)sizeof path);
+    return find(disk, path);
+}
+
+/* All or nothing, as CONCAT; again when it is done already. */
+static void do_join(fake_disk *disk, const operation *op, kp_store_result *result) {
+    const fake_file *whole = find(disk, op->path);
+    result->outcome = KP_STORE_MISSING;
+    if (whole && (int64_t)whole->length == op->length) {
+        result->outcome = KP_STORE_DONE;
+        return;
+    }
+    char *body = malloc((size_t)op->length);
+    assert(body);
+    for (size_t i = 0; i < op->count; i++) {
+        const fake_file *piece = find_piece(disk, op, i);
+        int64_t end = i + 1 < op->count ? op->starts[i + 1] : op->length;
+        if (!piece || (int64_t)piece->length != end - op->starts[i]) {
+            free(body);
+            return;
+        }
+        memcpy(body + op->starts[i], piece->body, piece->length);
+    }
+    for (size_t i = 1; i < op->count; i++) {
+        fake_disk_remove(disk, find_piece(disk, op, i)->path);
+    }
+    put_bytes(disk, op->path, (kp_bytes){body, (size_t)op->length});
+    free(body);
+    result->outcome = KP_STORE_DONE;
+}
+
 static void do_list(fake_disk *disk, const operation *op, const char **names, kp_store_result *result) {
     size_t length = strlen(op->path);
     result->names = names;
@@ -109,6 +153,10 @@ static void do_list(fake_disk *disk, const operation *op, const char **names, kp
 static void do_one(fake_disk *disk, const operation *op, const char **names, kp_store_result *result) {
     fake_file *file = find(disk, op->path);
     switch (op->kind) {
+    case FAKE_JOIN:
+        do_join(disk, op, result);
+        break;
+    case FAKE_PIECE:
     case FAKE_PUT:
         put_bytes(disk, op->path, op->body);
         result->length = (int64_t)op->body.length;
@@ -135,7 +183,7 @@ static bool chance(fake_disk *disk) {
 
 /* An upload that was cut off leaves a file that looks whole. */
 static void cut_short(fake_disk *disk, const operation *op) {
-    if (op->kind == FAKE_PUT && chance(disk)) {
+    if ((op->kind == FAKE_PUT || op->kind == FAKE_PIECE) && chance(disk)) {
         put_bytes(disk, op->path, (kp_bytes){op->body.data, op->body.length / 2});
     }
 }
@@ -250,6 +298,23 @@ static kp_status fake_put(kp_store *self, const char *path, kp_bytes body, kp_st
     return start(self, (operation){.kind = FAKE_PUT, .body = body, .on_done = on_done, .ctx = ctx}, path, NULL, err);
 }
 
+static kp_status fake_put_piece(kp_store *self, const char *path, int64_t start_at, kp_bytes body,
+                                kp_store_on_done on_done, void *ctx, kp_error *err) {
+    kp_buf piece = {0};
+    kp_status st = piece_path(path, start_at, &piece, err);
+    operation op = {.kind = FAKE_PIECE, .body = body, .on_done = on_done, .ctx = ctx};
+    st = st == KP_OK ? start(self, op, piece.data, NULL, err) : st;
+    kp_buf_deinit(&piece);
+    return st;
+}
+
+static kp_status fake_join(kp_store *self, const char *path, const int64_t *starts, size_t count, int64_t length,
+                           kp_store_on_done on_done, void *ctx, kp_error *err) {
+    operation op = {
+        .kind = FAKE_JOIN, .starts = starts, .count = count, .length = length, .on_done = on_done, .ctx = ctx};
+    return start(self, op, path, NULL, err);
+}
+
 static kp_status fake_rename(kp_store *self, const char *from, const char *to, kp_store_on_done on_done, void *ctx,
                              kp_error *err) {
     return start(self, (operation){.kind = FAKE_RENAME, .on_done = on_done, .ctx = ctx}, from, to, err);
@@ -272,6 +337,9 @@ static const kp_store_ops ops = {
     .close = fake_close,
     .pump = fake_pump,
     .put = fake_put,
+    .put_piece = fake_put_piece,
+    .join = fake_join,
+    .piece_path = piece_path,
     .rename = fake_rename,
     .status = fake_status,
     .list = fake_list,

@@ -6,7 +6,16 @@
 
 #include "stores/store.h"
 
-typedef enum { FAKE_PUT, FAKE_RENAME, FAKE_STATUS, FAKE_LIST, FAKE_REMOVE, FAKE_KINDS } fake_kind;
+typedef enum {
+    FAKE_PUT,
+    FAKE_PIECE,
+    FAKE_JOIN,
+    FAKE_RENAME,
+    FAKE_STATUS,
+    FAKE_LIST,
+    FAKE_REMOVE,
+    FAKE_KINDS
+} fake_kind;
 
 typedef struct {
     char *path;

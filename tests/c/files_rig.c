@@ -14,11 +14,12 @@ static void use_store(sink_rig *rig, fake_disk *disk) {
 
 void files_rig_open(sink_rig *rig, fake_disk *disk, const files_rules *rules) {
     char config[2048];
-    int length = snprintf(
-        config, sizeof config,
-        "{\"type\":\"file\",\"path\":\"%s\",\"rotate_records\":%d,\"rotate_bytes\":%d,\"rotate_age_ms\":%d,"
-        "\"buffer_bytes\":%d}",
-        rules->path, rules->records, rules->bytes, rules->age_ms, rules->buffer_bytes ? rules->buffer_bytes : 1 << 20);
+    int length =
+        snprintf(config, sizeof config,
+                 "{\"type\":\"file\",\"path\":\"%s\",\"rotate_records\":%d,\"rotate_bytes\":%d,\"rotate_age_ms\":%d,"
+                 "\"buffer_bytes\":%d,\"stream_bytes\":%d}",
+                 rules->path, rules->records, rules->bytes, rules->age_ms,
+                 rules->buffer_bytes ? rules->buffer_bytes : 1 << 20, rules->stream_bytes);
     assert_true(length > 0 && (size_t)length < sizeof config);
     sink_rig_open(rig, "file", config);
     use_store(rig, disk);

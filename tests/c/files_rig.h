@@ -13,6 +13,7 @@ typedef struct {
     int bytes;
     int age_ms;
     int buffer_bytes; /* 0: 1 MiB */
+    int stream_bytes; /* 0: none */
 } files_rules;
 
 typedef struct {

@@ -2,6 +2,7 @@
  *
  *   live_webhdfs '{"urls":["http://127.0.0.1:9870"],"user":"hadoop"}'
  *   {"op":"put","path":"/data/x","text":"bytes"}  or  {"op":"put","path":"/data/x","length":33554432}
+ *   {"op":"piece","path":"/data/x","start":26,"length":26}, {"op":"join","path":"/data/x","starts":[0,26],"length":52}
  *   {"op":"rename","path":"/data/x","to":"/data/y"}, status, list, remove, read
  *
  * tests/live/test_webhdfs_store.py runs it against a real NameNode and DataNode. A body of a given length repeats the
@@ -17,7 +18,8 @@
 typedef struct {
     kp_http *http;
     kp_store *store;
-    char *body; /* of the put under way */
+    char *body;         /* of the put under way */
+    int64_t starts[64]; /* of the join under way */
     bool done;
 } driver;
 
@@ -78,6 +80,19 @@ static kp_status start(driver *self, const kp_json *command, kp_error *err) {
     const char *path = kp_json_text(kp_json_get(command, "path"), "");
     if (strcmp(op, "put") == 0) {
         return ops->put(self->store, path, make_body(self, command), on_done, self, err);
+    }
+    if (strcmp(op, "piece") == 0) {
+        int64_t from = kp_json_int(kp_json_get(command, "start"), 0);
+        return ops->put_piece(self->store, path, from, make_body(self, command), on_done, self, err);
+    }
+    if (strcmp(op, "join") == 0) {
+        const kp_json *starts = kp_json_get(command, "starts");
+        size_t count = 0;
+        for (const kp_json *one = kp_json_first(starts); one && count < 64; one = kp_json_next(one)) {
+            self->starts[count++] = kp_json_int(one, 0);
+        }
+        int64_t length = kp_json_int(kp_json_get(command, "length"), 0);
+        return ops->join(self->store, path, self->starts, count, length, on_done, self, err);
     }
     if (strcmp(op, "rename") == 0) {
         const char *to = kp_json_text(kp_json_get(command, "to"), "");

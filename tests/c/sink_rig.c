@@ -35,6 +35,13 @@ static void on_published(void *ctx, int32_t slot, const kp_error *err) {
     }
 }
 
+static void on_lost(void *ctx, int32_t slot, const kp_error *err) {
+    sink_rig *rig = ctx;
+    (void)slot;
+    rig->lost++;
+    rig->lost_err = *err;
+}
+
 static kp_status open_all(sink_rig *rig, const char *config, kp_error *err) {
     kp_status st;
     kp_http_options options = {0};
@@ -52,6 +59,7 @@ static kp_status open_all(sink_rig *rig, const char *config, kp_error *err) {
         .on_trouble = on_trouble,
         .on_progress = on_progress,
         .on_published = on_published,
+        .on_lost = on_lost,
     };
     KP_TRY(rig->ops->open(&rig->sink, rig->config, &env, err));
 done:

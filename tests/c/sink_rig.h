@@ -23,6 +23,8 @@ typedef struct {
     size_t progress;
     size_t published; /* calls of on_published */
     kp_error published_err;
+    size_t lost; /* calls of on_lost */
+    kp_error lost_err;
 } sink_rig;
 
 /* Fails the test when the sink does not open. */

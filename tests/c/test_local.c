@@ -295,8 +295,37 @@ static void test_every_allocation_may_fail(void **state) {
 
 #define LOCAL_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
+static seen put_piece(const char *path, int64_t from, const char *text) {
+    seen out = {0};
+    return finish(store->ops->put_piece(store, path, from, kp_bytes_of(text), on_done, &out, NULL), &out);
+}
+
+static seen join(const char *path, int64_t length) {
+    static const int64_t starts[] = {0, 7};
+    seen out = {0};
+    return finish(store->ops->join(store, path, starts, 2, length, on_done, &out, NULL), &out);
+}
+
+static void test_pieces_become_one_file(void **state) {
+    (void)state;
+    assert_int_equal(put_piece(at("_tmp/large"), 0, "한 줄").outcome, KP_STORE_DONE);
+    assert_int_equal(put_piece(at("_tmp/large"), 7, "xx").outcome, KP_STORE_DONE);
+    assert_int_equal(put_piece(at("_tmp/large"), 7, "22").outcome, KP_STORE_DONE); /* again, as after a lost answer */
+    assert_int_equal(join(at("_tmp/large"), 9).outcome, KP_STORE_DONE);
+    assert_int_equal(join(at("_tmp/large"), 9).outcome, KP_STORE_DONE);
+    assert_string_equal(get(at("_tmp/large")).text, "한 줄22");
+    assert_int_equal(join(at("_tmp/large"), 10).outcome, KP_STORE_MISSING);
+    disk_is_broken = true;
+    assert_int_equal(put_piece(at("_tmp/large"), 0, "한 줄").outcome, KP_STORE_FAILED);
+    disk_is_broken = false;
+    assert_int_equal(drop(at("_tmp/large")).outcome, KP_STORE_DONE);
+    assert_int_equal(put_piece(at("_tmp/large"), 7, "22").outcome, KP_STORE_MISSING); /* and no file with a hole */
+    assert_int_equal(join(at("_tmp/large"), 9).outcome, KP_STORE_MISSING);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        LOCAL_TEST(test_pieces_become_one_file),
         LOCAL_TEST(test_write_rename_read_remove),
         LOCAL_TEST(test_put_replaces_what_an_earlier_try_left),
         LOCAL_TEST(test_rename_never_replaces),

@@ -46,7 +46,8 @@ static kp_pipeline *start(const char *group, const char *topic, int workers, int
         "1000,"
         "\"dead_letter\":{\"mode\":\"stop\",\"topic\":null},\"sink\":{\"type\":\"file\",\"path\":\"%s/"
         "{topic}-{partition}-{offset}.log\","
-        "\"rotate_records\":%d,\"rotate_bytes\":0,\"rotate_age_ms\":%d,\"buffer_bytes\":67108864}}",
+        "\"rotate_records\":%d,\"rotate_bytes\":0,\"rotate_age_ms\":%d,\"buffer_bytes\":67108864,\"stream_bytes\":"
+        "8388608}}",
         group, topic, workers, kp_mock_bootstrap(cluster), in_flight_bytes, folder, rotate_records, age_ms);
     kp_status st = kp_pipeline_new(&pipeline, (kp_bytes){config, (size_t)length}, &err);
     if (st != KP_OK) {

@@ -108,6 +108,17 @@ static seen move(bench *b, const char *from, const char *to) {
     return wait_for(b, b->store->ops->rename(b->store, from, to, on_done, &out, NULL), &out);
 }
 
+static seen put_piece(bench *b, const char *path, int64_t from, const char *text) {
+    seen out = {0};
+    return wait_for(b, b->store->ops->put_piece(b->store, path, from, kp_bytes_of(text), on_done, &out, NULL), &out);
+}
+
+static seen join(bench *b, const char *path) {
+    static const int64_t starts[] = {0, 3, 6};
+    seen out = {0};
+    return wait_for(b, b->store->ops->join(b->store, path, starts, 3, 9, on_done, &out, NULL), &out);
+}
+
 static seen look(bench *b, const char *path) {
     seen out = {0};
     return wait_for(b, b->store->ops->status(b->store, path, on_done, &out, NULL), &out);
@@ -255,6 +266,77 @@ static void test_dead_datanode_is_not_asked_for_again(void **state) {
     assert_string_equal(get(&b, "/manifest").text, "manifest");
     assert_failed(put(&b, "/t", "abc"), "connection lost");
     assert_int_equal(put(&b, "/t", "abc").outcome, KP_STORE_DONE);
+    finish(&b);
+}
+
+static void test_pieces_are_files_of_their_own(void **state) {
+    (void)state;
+    const http_step steps[] = {
+        {.expect = "PUT /webhdfs/v1/t?op=CREATE", OK_BODY(LOCATION)},
+        {.status = "201 Created"},
+        {.expect = "GET /webhdfs/v1/t?op=GETFILESTATUS", OK_BODY(FILE_OF(3))},
+        {.expect = "PUT /webhdfs/v1/t.3?op=CREATE", OK_BODY(LOCATION)},
+        {.status = "201 Created"},
+        {.expect = "GET /webhdfs/v1/t.3?op=GETFILESTATUS", OK_BODY(FILE_OF(2))},
+    };
+    bench b = start(STEPS(steps), 0, 0);
+    assert_int_equal(put_piece(&b, "/t", 0, "abc").outcome, KP_STORE_DONE);
+    assert_failed(put_piece(&b, "/t", 3, "def"), "hdfs put /t.3: 2 of 3 bytes arrived");
+    kp_buf path = {0};
+    assert_int_equal(b.store->ops->piece_path("/t", 3, &path, NULL), KP_OK);
+    assert_string_equal(path.data, "/t.3");
+    kp_buf_deinit(&path);
+    finish(&b);
+}
+
+static void test_join_goes_on_where_it_is(void **state) {
+    (void)state;
+    const http_step steps[] = {
+        {.expect = "GET /webhdfs/v1/d/%ED%99%8D?op=GETFILESTATUS", OK_BODY(FILE_OF(3))},
+        {.expect = "POST /webhdfs/v1/d/%ED%99%8D?op=CONCAT&sources=/d/%ED%99%8D.3,/d/%ED%99%8D.6&user",
+         CLOSING,
+         OK_BODY("")},
+        {OK_BODY(FILE_OF(9))},
+        /* an answer that is lost; the next try finds half of it done */
+        {OK_BODY(FILE_OF(3)), CLOSING},
+        {.reset = true},
+        {OK_BODY(FILE_OF(6))},
+        {.expect = "op=CONCAT&sources=/d/%ED%99%8D.6&user", OK_BODY("")},
+        {OK_BODY(FILE_OF(9))},
+        /* two tries at once: the sources are gone because the first one took them */
+        {OK_BODY(FILE_OF(3))},
+        {.expect = "op=CONCAT", NOT_FOUND},
+        {OK_BODY(FILE_OF(9))},
+    };
+    bench b = start(STEPS(steps), 0, 0);
+    seen out = join(&b, "/d/홍");
+    assert_int_equal(out.outcome, KP_STORE_DONE);
+    assert_int_equal(out.length, 9);
+    assert_failed(join(&b, "/d/홍"), "connection lost");
+    assert_int_equal(join(&b, "/d/홍").outcome, KP_STORE_DONE);
+    assert_int_equal(join(&b, "/d/홍").outcome, KP_STORE_DONE);
+    finish(&b);
+}
+
+static void test_join_without_its_pieces(void **state) {
+    (void)state;
+    const http_step steps[] = {
+        {OK_BODY(FILE_OF(3))},
+        {.expect = "op=CONCAT", NOT_FOUND},
+        {OK_BODY(FILE_OF(3))}, /* one is gone */
+        {OK_BODY(FILE_OF(4))}, /* not what was put */
+        {NOT_FOUND},
+        {OK_BODY(FILE_OF(3))},
+        {.status = "403 F", .body = REMOTE("IOException", "concat in an encryption zone")},
+        {OK_BODY(FILE_OF(3))},
+        {SAFE_MODE},
+    };
+    bench b = start(STEPS(steps), 0, 0);
+    assert_int_equal(join(&b, "/t").outcome, KP_STORE_MISSING);
+    assert_int_equal(join(&b, "/t").outcome, KP_STORE_MISSING);
+    assert_int_equal(join(&b, "/t").outcome, KP_STORE_MISSING);
+    assert_failed(join(&b, "/t"), "`stream: 0` makes none): IOException: concat in an encryption zone");
+    assert_failed(join(&b, "/t"), "hdfs join /t: SafeModeException");
     finish(&b);
 }
 
@@ -585,6 +667,9 @@ int main(void) {
         KP_TEST(test_put_that_arrived_in_part_is_not_done),
         KP_TEST(test_put_says_why_it_was_refused),
         KP_TEST(test_dead_datanode_is_not_asked_for_again),
+        KP_TEST(test_pieces_are_files_of_their_own),
+        KP_TEST(test_join_goes_on_where_it_is),
+        KP_TEST(test_join_without_its_pieces),
         KP_TEST(test_redirect_to_nowhere_good_is_not_followed),
         KP_TEST(test_standby_and_dead_namenodes),
         KP_TEST(test_put_begins_again_when_the_datanode_meets_a_standby),

@@ -148,6 +148,24 @@ async def test_a_body_of_32_mebibytes_arrives_whole(stack, store):
     assert found.digest() == hashlib.sha256(alphabet(size)).digest()
 
 
+async def test_pieces_become_one_file(stack, store):
+    """The NameNode joins them, whatever their size: more than one request can name, and a second time too."""
+    temp, final = f"/data/pieces/_tmp/{NAME}+{'n' * 150}", "/data/pieces/large.log"
+    starts = [0, 1, 5, *range(1005, 1005 + 40 * 52, 52)]
+    length = starts[-1] + 26
+    for start, end in zip(starts, [*starts[1:], length], strict=True):
+        written = await store("piece", temp, start=start, length=end - start)
+        assert (written["outcome"], written["length"]) == ("done", end - start)
+    for _ in range(2):
+        assert await store.outcome("join", temp, starts=starts, length=length) == "done"
+    assert len((await store("list", "/data/pieces/_tmp"))["names"]) == 1
+    assert await store.outcome("rename", temp, to=final) == "done"
+    wanted = b"".join(alphabet(end - start) for start, end in zip(starts, [*starts[1:], length], strict=True))
+    assert await content(stack, final) == wanted
+    await store("piece", temp, start=0, length=26)
+    assert await store.outcome("join", temp, starts=[0, 26], length=52) == "missing"
+
+
 async def test_safe_mode_is_waited_out(stack, store):
     await store("put", "/data/safe/temp", text="x")
     await safe_mode(stack, "enter")

@@ -54,6 +54,7 @@ def test_the_core_gets_every_key_resolved():
             "path": "/data/color-{partition}-{offset}.log",
             "rotate_records": 10, "rotate_bytes": 128 * 2**20, "rotate_age_ms": 30_000,
             "timeout_ms": 30_000, "buffer_bytes": 64 * 2**20,
+            "stream_bytes": 8 * 2**20,
         },
     }  # fmt: skip
     assert search["group"] == "color-to-elasticsearch"
@@ -76,6 +77,7 @@ def test_the_core_gets_every_key_resolved():
             {
                 "type": "file", "path": "/색/{partition}-{offset}",
                 "rotate_records": 3, "rotate_bytes": 10**6, "rotate_age_ms": 500, "buffer_bytes": 64 * 2**20,
+            "stream_bytes": 8 * 2**20,
             },
         ),
     ],
