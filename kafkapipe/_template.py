@@ -11,6 +11,9 @@ from difflib import get_close_matches
 NAMES = ("topic", "partition", "offset", "end", "timestamp", "key", "field")
 TIME_LETTERS = "YmdHMSj"
 
+COORDINATES = "topic+partition+offset"
+"""The id of a document that only one record can have."""
+
 _PIECE = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]|[^{}]+")
 _INDEX_FORBIDDEN = set('\\/*?"<>| ,#:')
 
@@ -119,3 +122,35 @@ def check_index(template: str) -> str:
     if template[:1] in ("", "-", "_", "+") or template in (".", ".."):
         raise ValueError("must not be empty, nor start with -, _ or +")
     return template
+
+
+def check_id(text: str) -> str:
+    """``topic+partition+offset``, ``auto``, ``key``, or a template that differs by record."""
+    if text in (COORDINATES, "auto", "key"):
+        return text
+    names = placeholders(text)
+    if "end" in names:
+        raise ValueError("has {end}, which only files have")
+    if not {"key", "field", "offset"} & set(names):
+        raise ValueError(
+            f"is {COORDINATES}, key, auto or a template with {{key}}, {{field:NAME}} or {{offset}}: "
+            "else all records would be one document"
+        )
+    return text
+
+
+def check_routing(text: str) -> str:
+    """``key``, or a template."""
+    if text != "key" and not placeholders(text):
+        raise ValueError("is key, or a template like {field:user.id}")
+    return text
+
+
+def key_template(text: str) -> str:
+    """The template that is meant: the word ``key`` is short for {key}."""
+    return "{key}" if text == "key" else text
+
+
+def lacks_default(template: str, name: str) -> bool:
+    """Whether a placeholder of this name has no default."""
+    return any(each == name and "|" not in text for each, text in _pieces(template))

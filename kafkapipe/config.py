@@ -27,7 +27,17 @@ from pydantic import (
 from . import _fields, _yaml
 from ._problems import validate
 from ._properties import DEFAULT_BOOTSTRAP
-from ._template import check_absolute, check_file_path, check_index, placeholders
+from ._template import (
+    COORDINATES,
+    check_absolute,
+    check_file_path,
+    check_id,
+    check_index,
+    check_routing,
+    key_template,
+    lacks_default,
+    placeholders,
+)
 from ._units import MINUTE, SECOND, Bytes, Duration, KiB, Listen, MiB, Urls
 
 
@@ -232,15 +242,29 @@ class Elasticsearch(Section):
 
     type: Literal["elasticsearch"] = "elasticsearch"
     url: Urls = Field(default=["http://127.0.0.1:9200"], min_length=1)
-    """A node, or a list of them."""
+    """A node, or a list of them: they take turns, and one that fails is left out for a while."""
     index: Annotated[str, AfterValidator(check_index)] = "{topic}"
     """Template of the index's name."""
-    id: Literal["topic+partition+offset", "auto"] = "topic+partition+offset"
-    """The document's id: the record's coordinates (exactly once), or made by the server (at least once)."""
+    operation: Literal["create", "index", "update", "upsert"] = "create"
+    """create keeps what is there, index replaces it, update and upsert (also creates) merge the fields."""
+    id: Annotated[str, AfterValidator(check_id)] = "topic+partition+offset"
+    """Id of the document: that, key, a template like {field:user.id}, or auto (then only at least once)."""
+    tombstone: Literal["reject", "ignore", "delete"] = "reject"
+    """What a record without a value is: a dead letter, nothing, or the end of the document with its id."""
+    version: Literal["offset"] | None = None
+    """offset, with operation index: what an older record wrote never replaces what a newer one did."""
+    routing: Annotated[str, AfterValidator(check_routing)] | None = None
+    """What the shard is chosen by: key, or a template like {field:user.id}; the id by default."""
+    pipeline: str | None = Field(default=None, min_length=1)
+    """Ingest pipeline of the server that each document goes through."""
+    data_stream: bool = False
+    """The index is a data stream: documents without @timestamp get the record's time."""
     flush: FlushConfig = FlushConfig()
     """When a bulk request is sent."""
     in_flight: int = Field(default=2, ge=1, le=64)
-    """Most bulk requests under way at once, per worker."""
+    """Most bulk requests under way at once, per worker; 1 where documents are changed without version."""
+    in_flight_bytes: Bytes = Field(default=32 * MiB, ge=1)
+    """Most bytes of records in those requests, per worker; a larger request goes alone."""
     gzip: bool = False
     """Compress requests; costs a core for each 100 MB/s."""
     user: str | None = Field(default=None, min_length=1)
@@ -265,6 +289,41 @@ class Elasticsearch(Section):
             raise ValueError(f"{' and '.join(given)} exclude each other: give one")
         return self
 
+    @model_validator(mode="after")
+    def _operation_can_be_done(self) -> Self:
+        if self.data_stream and (self.operation != "create" or self.tombstone == "delete"):
+            raise ValueError("a data stream takes operation create only, and deletes nothing")
+        if self.version and (self.operation != "index" or self.id == "auto"):
+            raise ValueError("version is for operation index, with ids that are not auto")
+        if self.operation in ("update", "upsert") and self.id == "auto":
+            raise ValueError(
+                f"operation {self.operation} needs an id: key, or a template like {{field:user.id}}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _tombstone_names_a_document(self) -> Self:
+        if self.tombstone == "delete":
+            if self.id in ("auto", COORDINATES):
+                raise ValueError(
+                    "tombstone: delete needs ids that a tombstone has, too: id: key, for example"
+                )
+            for name in ("id", "index", "routing"):
+                if lacks_default(getattr(self, name) or "", "field"):
+                    raise ValueError(
+                        f"{name} names a field, which a tombstone does not have: use {{key}}, "
+                        "or give a default like {field:user.id|none}"
+                    )
+        return self
+
+    @property
+    def _order_decides(self) -> bool:
+        """Whether an older request that arrives later would change what is in the index in the end."""
+        if self.version or self.id == "auto":
+            return False
+        replaces = self.operation == "index" and self.id != COORDINATES
+        return replaces or self.operation in ("update", "upsert") or self.tombstone == "delete"
+
     @field_validator("api_key", "token")
     @classmethod
     def _fits_into_a_header(cls, value: SecretStr | None) -> SecretStr | None:
@@ -283,8 +342,14 @@ class Elasticsearch(Section):
         """The sink part of the document that the C core reads."""
         return {
             "type": "elasticsearch", "urls": self.url, "index": self.index,
-            "id": "auto" if self.id == "auto" else "coordinates",
-            **self.flush.core(), "in_flight": self.in_flight, "gzip": self.gzip, "user": self.user,
+            "operation": self.operation, "tombstone": self.tombstone,
+            "id": {COORDINATES: "coordinates", "auto": "auto"}.get(self.id, "template"),
+            "id_template": None if self.id in (COORDINATES, "auto") else key_template(self.id),
+            "routing": key_template(self.routing) if self.routing else None,
+            "version_offset": self.version == "offset", "data_stream": self.data_stream,
+            "pipeline": self.pipeline, **self.flush.core(),
+            "in_flight": 1 if self._order_decides else self.in_flight,
+            "in_flight_bytes": self.in_flight_bytes, "gzip": self.gzip, "user": self.user,
             "password": _secret(self.password), "authorization": self.authorization(), **self.tls.core(),
             "timeout_ms": self.timeout,
         }  # fmt: skip

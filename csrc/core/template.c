@@ -280,7 +280,7 @@ done:
 }
 
 static kp_status find_fields(const kp_template *self, const kp_record *rec, kp_json_span *found, kp_error *err) {
-    if (self->field_count == 0) {
+    if (self->field_count == 0 || !rec->value.data) { /* a tombstone has no fields, which is not to be no JSON */
         return KP_OK;
     }
     kp_status st = kp_json_scan(rec->value, self->fields, self->field_count, found, NULL, err);

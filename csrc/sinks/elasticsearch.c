@@ -1,22 +1,20 @@
 /* Records into an Elasticsearch (or OpenSearch) index by _bulk requests.
  *
- * The document id is topic+partition+offset and the operation `create`, so that a record sent twice is one document: a
- * 409 means "already there". A payload goes out byte for byte; it must be one JSON object, and raw newlines, which
- * would begin another action, become spaces. Several requests are under way at once; each holds its batch until it is
- * answered.
+ * As configured by default, the document id is topic+partition+offset and the operation `create`, so that a record sent
+ * twice is one document: a 409 means "already there". elasticsearch_document.c makes a record's lines,
+ * elasticsearch_nodes.c chooses the node, elasticsearch_reply.c reads the answer. Several requests are under way at
+ * once; each holds its batch until it is answered.
  */
 #include "sinks/sink.h"
 
 #include "core/fail_point.h"
-#include "core/json_scan.h"
 #include "core/mem.h"
-#include "core/template.h"
 #include "io/gzip.h"
+#include "sinks/elasticsearch_document.h"
+#include "sinks/elasticsearch_nodes.h"
 #include "sinks/elasticsearch_reply.h"
 
 #include <string.h>
-
-enum { NODES_MAX = 16 };
 
 typedef struct elastic elastic;
 typedef struct request request;
@@ -26,98 +24,23 @@ struct request {
     elastic *sink; /* NULL: the sink was closed meanwhile */
     kp_batch *batch;
     kp_buf body;
-    size_t node; /* whose url it went to */
+    size_t bytes; /* of the batch */
+    size_t node;  /* whose url it went to */
 };
 
 struct elastic {
     kp_sink base;
     kp_sink_env env;
-    kp_template *index;
-    kp_buf constant_index; /* its JSON string, when the template names nothing of a record */
-    kp_buf scratch;
-    bool ids; /* topic+partition+offset; otherwise the server's */
+    elastic_document document;
+    elastic_nodes nodes;
     bool gzip;
     kp_sink_flush flush;
     size_t in_flight_max;
+    size_t in_flight_bytes_max;
     size_t in_flight;
+    size_t in_flight_bytes;
     request *requests;
-    char *urls[NODES_MAX];
-    size_t url_count;
-    size_t url_at;
 };
-
-/* ---- one document ---- */
-
-static kp_status check_document(const kp_record *rec, kp_error *err) {
-    kp_json_kind kind;
-    if (!rec->value.data) {
-        return kp_error_set(err, KP_REJECT, "ENULL", "elasticsearch: a record without a value is no document");
-    }
-    kp_status st = kp_json_scan(rec->value, NULL, 0, NULL, &kind, err);
-    if (st != KP_OK) {
-        kp_error_prefix(err, "elasticsearch: the value is no JSON");
-    } else if (kind != KP_JSON_OBJECT) {
-        st = kp_error_set(err, KP_REJECT, "ENOOBJECT", "elasticsearch: the value is JSON, but no object");
-    }
-    return st;
-}
-
-static kp_status append_index(elastic *self, const kp_record *rec, kp_buf *body, kp_error *err) {
-    kp_status st;
-    if (self->constant_index.length) {
-        return kp_buf_append(body, self->constant_index.data, self->constant_index.length, err);
-    }
-    kp_buf_reset(&self->scratch);
-    KP_TRY(kp_template_render(self->index, rec, rec->offset, rec->offset, &self->scratch, err));
-    KP_TRY(kp_buf_append_json_string(body, (kp_bytes){self->scratch.data, self->scratch.length}, err));
-done:
-    return st;
-}
-
-/* A topic's name needs no escaping: Kafka allows letters, digits, '.', '_' and '-'. */
-static kp_status append_id(const kp_record *rec, kp_buf *body, kp_error *err) {
-    kp_status st;
-    KP_TRY(kp_buf_append_text(body, ",\"_id\":\"", err));
-    KP_TRY(kp_buf_append_text(body, rec->topic, err));
-    KP_TRY(kp_buf_append(body, "+", 1, err));
-    KP_TRY(kp_buf_append_int(body, rec->partition, err));
-    KP_TRY(kp_buf_append(body, "+", 1, err));
-    KP_TRY(kp_buf_append_int(body, rec->offset, err));
-    KP_TRY(kp_buf_append(body, "\"", 1, err));
-done:
-    return st;
-}
-
-static kp_status append_source(kp_bytes value, kp_buf *body, kp_error *err) {
-    kp_status st;
-    KP_TRY(kp_buf_reserve(body, value.length + 1, err));
-    char *at = body->data + body->length;
-    KP_TRY(kp_buf_append(body, value.data, value.length, err));
-    for (char *end = at + value.length; at < end && (at = memchr(at, '\n', (size_t)(end - at))); at++) {
-        *at = ' ';
-    }
-    KP_TRY(kp_buf_append(body, "\n", 1, err));
-done:
-    return st;
-}
-
-static kp_status append_document(elastic *self, const kp_record *rec, kp_buf *body, kp_error *err) {
-    kp_status st;
-    size_t start = body->length;
-    KP_TRY(check_document(rec, err));
-    KP_TRY(kp_buf_append_text(body, "{\"create\":{\"_index\":", err));
-    KP_TRY(append_index(self, rec, body, err));
-    if (self->ids) {
-        KP_TRY(append_id(rec, body, err));
-    }
-    KP_TRY(kp_buf_append_text(body, "}}\n", err));
-    KP_TRY(append_source(rec->value, body, err));
-done:
-    if (st != KP_OK) {
-        body->length = start;
-    }
-    return st;
-}
 
 /* ---- one request ---- */
 
@@ -134,19 +57,20 @@ static void request_unlink(elastic *self, request *req) {
     }
     *at = req->next;
     self->in_flight--;
+    self->in_flight_bytes -= req->bytes;
 }
 
-/* Judges what cannot become a document; KP_OK when there is something to send. */
-static kp_status build_body(elastic *self, request *req, size_t *documents, kp_error *err) {
-    *documents = 0;
+/* Judges what cannot become a document, and what needs none. */
+static kp_status build_body(elastic *self, request *req, kp_error *err) {
     for (size_t i = 0; i < req->batch->count; i++) {
         kp_error reason;
-        kp_status st = append_document(self, &req->batch->records[i], &req->body, &reason);
-        if (st == KP_OK) {
-            ++*documents;
+        size_t before = req->body.length;
+        kp_status st = elastic_document_append(&self->document, &req->batch->records[i], &req->body, &reason);
+        if (st == KP_OK && req->body.length == before) {
+            kp_batch_judge(req->batch, i, KP_DELIVERED, NULL);
         } else if (st == KP_REJECT) {
             kp_batch_judge(req->batch, i, KP_REJECTED, &reason);
-        } else {
+        } else if (st != KP_OK) {
             *err = reason;
             return st;
         }
@@ -172,17 +96,12 @@ static void halve(elastic *self, const kp_batch *batch) {
     }
 }
 
-/* Several requests may fail at one node: only the first of them leads to the next one. */
-static void leave_node(elastic *self, size_t node) {
-    if (self->url_at == node) {
-        self->url_at = (node + 1) % self->url_count;
-    }
-}
-
 static void judge_reply(elastic *self, size_t node, const kp_http_reply *reply, kp_batch *batch) {
     kp_error err;
     if (reply->transport != KP_OK || reply->status >= 500) {
-        leave_node(self, node);
+        elastic_nodes_failed(&self->nodes, node, self->env.now_ms(self->env.ctx));
+    } else {
+        elastic_nodes_answered(&self->nodes, node);
     }
     if (reply->transport != KP_OK) {
         kp_batch_judge_all(batch, KP_AGAIN, &reply->err);
@@ -211,19 +130,20 @@ static void on_reply(void *ctx, const kp_http_reply *reply) {
 }
 
 static kp_status request_send(elastic *self, request *req, kp_error *err) {
+    req->node = elastic_nodes_pick(&self->nodes, self->env.now_ms(self->env.ctx));
     kp_http_request http = {
         .method = "POST",
-        .url = self->urls[self->url_at],
+        .url = self->nodes.nodes[req->node].url,
         .content_type = "application/x-ndjson",
         .gzip_body = self->gzip,
         .body = {req->body.data, req->body.length},
     };
     kp_status st = kp_http_send(self->env.http, &http, on_reply, req, err);
     if (st == KP_OK) {
-        req->node = self->url_at;
         req->next = self->requests;
         self->requests = req;
         self->in_flight++;
+        self->in_flight_bytes += req->bytes;
         KP_FAIL_POINT("mid-bulk");
     }
     return st;
@@ -235,11 +155,16 @@ static void forget_verdicts(kp_batch *batch) {
     batch->reason_count = 0;
 }
 
+/* A single batch may be larger than what may be under way: it goes alone. */
+static bool is_full(const elastic *self, const kp_batch *batch) {
+    return self->in_flight >= self->in_flight_max ||
+           (self->in_flight > 0 && self->in_flight_bytes + batch->bytes > self->in_flight_bytes_max);
+}
+
 static kp_status elastic_write(kp_sink *base, kp_batch *batch, kp_error *err) {
     elastic *self = (elastic *)base;
-    size_t documents = 0;
     kp_status st = KP_OK;
-    if (self->in_flight >= self->in_flight_max) {
+    if (is_full(self, batch)) {
         return kp_error_set(err, KP_RETRY, "FULL", "%zu requests are under way", self->in_flight);
     }
     request *req = kp_calloc(1, sizeof *req);
@@ -248,12 +173,14 @@ static kp_status elastic_write(kp_sink *base, kp_batch *batch, kp_error *err) {
     }
     req->sink = self;
     req->batch = batch;
+    req->bytes = batch->bytes;
     KP_TRY(kp_buf_reserve(&req->body, batch->bytes + 128 * batch->count, err));
-    KP_TRY(build_body(self, req, &documents, err));
-    if (documents && self->gzip) {
+    KP_TRY(build_body(self, req, err));
+    bool something = req->body.length > 0;
+    if (something && self->gzip) {
         KP_TRY(compress_body(req, err));
     }
-    if (documents) {
+    if (something) {
         KP_TRY(request_send(self, req, err));
         return KP_OK;
     }
@@ -293,33 +220,39 @@ static void elastic_close(kp_sink *base) {
         kp_batch_judge_all(batch, KP_AGAIN, NULL);
         self->env.on_batch(self->env.ctx, batch);
     }
-    for (size_t i = 0; i < self->url_count; i++) {
-        kp_free(self->urls[i]);
-    }
-    kp_template_free(self->index);
-    kp_buf_deinit(&self->constant_index);
-    kp_buf_deinit(&self->scratch);
+    elastic_nodes_deinit(&self->nodes);
+    elastic_document_deinit(&self->document);
     kp_free(self);
+}
+
+/* Where _bulk is at a node, with what the answer should hold. */
+static kp_status make_url(const char *node, const char *pipeline, kp_buf *url, kp_error *err) {
+    kp_status st;
+    size_t length = strlen(node);
+    kp_buf_reset(url);
+    KP_TRY(kp_buf_append(url, node, length && node[length - 1] == '/' ? length - 1 : length, err));
+    KP_TRY(kp_buf_append_text(url, "/_bulk?filter_path=errors,items.*.status,items.*.error", err));
+    if (pipeline) {
+        KP_TRY(kp_buf_append_text(url, "&pipeline=", err));
+        KP_TRY(kp_buf_append_url(url, kp_bytes_of(pipeline), "", err));
+    }
+done:
+    return st;
 }
 
 static kp_status read_urls(elastic *self, const kp_json *config, kp_error *err) {
     kp_status st;
     const kp_json *urls;
+    const kp_json *pipeline;
     kp_buf url = {0};
     KP_TRY(kp_json_need(config, "urls", &urls, err));
-    for (const kp_json *at = kp_json_first(urls); at && self->url_count < NODES_MAX; at = kp_json_next(at)) {
-        kp_buf_reset(&url);
-        const char *text = kp_json_text(at, "");
-        size_t length = strlen(text);
-        KP_TRY(kp_buf_append(&url, text, length && text[length - 1] == '/' ? length - 1 : length, err));
-        KP_TRY(kp_buf_append_text(&url, "/_bulk?filter_path=errors,items.*.status,items.*.error", err));
-        self->urls[self->url_count] = kp_strndup(url.data, url.length);
-        if (!self->urls[self->url_count]) {
-            KP_TRY(kp_error_nomem(err));
-        }
-        self->url_count++;
+    KP_TRY(kp_json_need(config, "pipeline", &pipeline, err));
+    for (const kp_json *at = kp_json_first(urls); at; at = kp_json_next(at)) {
+        KP_TRY(make_url(kp_json_text(at, ""), kp_json_text(pipeline, NULL), &url, err));
+        const char *text = kp_buf_text(&url);
+        KP_TRY(text ? elastic_nodes_add(&self->nodes, text, err) : kp_error_nomem(err));
     }
-    if (self->url_count == 0) {
+    if (self->nodes.count == 0) {
         st = kp_error_set(err, KP_FATAL, "ECONFIG", "elasticsearch: urls names no server");
     }
 done:
@@ -327,39 +260,24 @@ done:
     return st;
 }
 
-static kp_status read_index(elastic *self, const kp_json *config, kp_error *err) {
-    kp_status st;
-    const char *index;
-    const kp_record nothing = {.topic = "", .timestamp_ms = -1};
-    KP_TRY(kp_json_need_text(config, "index", &index, err));
-    KP_TRY(kp_template_new(&self->index, index, KP_TEMPLATE_INDEX, err));
-    if (kp_template_is_constant(self->index)) {
-        KP_TRY(kp_template_render(self->index, &nothing, 0, 0, &self->scratch, err));
-        KP_TRY(kp_buf_append_json_string(&self->constant_index, (kp_bytes){self->scratch.data, self->scratch.length},
-                                         err));
-    }
-done:
-    return st;
-}
-
 static kp_status configure(elastic *self, const kp_json *config, kp_error *err) {
     kp_status st;
-    const char *id;
     int64_t records;
     int64_t bytes;
     int64_t in_flight;
+    int64_t in_flight_bytes;
+    KP_TRY(elastic_document_init(&self->document, config, err));
     KP_TRY(read_urls(self, config, err));
-    KP_TRY(read_index(self, config, err));
-    KP_TRY(kp_json_need_text(config, "id", &id, err));
     KP_TRY(kp_json_need_bool(config, "gzip", &self->gzip, err));
     KP_TRY(kp_json_need_int(config, "flush_records", &records, err));
     KP_TRY(kp_json_need_int(config, "flush_bytes", &bytes, err));
     KP_TRY(kp_json_need_int(config, "flush_age_ms", &self->flush.age_ms, err));
     KP_TRY(kp_json_need_int(config, "in_flight", &in_flight, err));
-    self->ids = strcmp(id, "auto") != 0;
+    KP_TRY(kp_json_need_int(config, "in_flight_bytes", &in_flight_bytes, err));
     self->flush.records = (size_t)records;
     self->flush.bytes = (size_t)bytes;
     self->in_flight_max = (size_t)in_flight;
+    self->in_flight_bytes_max = (size_t)in_flight_bytes;
 done:
     return st;
 }

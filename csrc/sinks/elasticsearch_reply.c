@@ -7,21 +7,59 @@
 
 #include <string.h>
 
+static bool is_one_of(const char *text, const char *const *known) {
+    while (*known && strcmp(text, *known) != 0) {
+        known++;
+    }
+    return *known != NULL;
+}
+
 static bool is_block(const char *type) {
     return strcmp(type, "cluster_block_exception") == 0;
 }
 
-bulk_meaning classify_bulk_item(int status, const char *type) {
-    if (status == 200 || status == 201 || status == 409) {
-        return BULK_DELIVERED; /* 409 on create: it is already there */
+/* Whoever runs the cluster can lift it: a block, a closed index, the bound on shards when an index would be made. */
+static bool heals(const bulk_item *item) {
+    return is_block(item->type) || strcmp(item->type, "index_closed_exception") == 0 ||
+           strstr(item->reason, "maximum normal shards open");
+}
+
+/* The server blames each document of the topic for what is wrong with the configuration. */
+static bool blames_all(const bulk_item *item) {
+    return strcmp(item->type, "routing_missing_exception") == 0 ||
+           (strncmp(item->reason, "pipeline with id [", 18) == 0 && strstr(item->reason, "does not exist")) ||
+           strstr(item->reason, "only write ops with an op_type of create are allowed in data streams") ||
+           strstr(item->reason, "no write index is defined for alias");
+}
+
+/* A processor of an ingest pipeline gave this document up, and calls that an error of the server. */
+static bool is_pipelines(const char *type) {
+    static const char *const types[] = {"fail_processor_exception", "ingest_processor_exception", NULL};
+    return is_one_of(type, types);
+}
+
+static bool is_action(const bulk_item *item, const char *action) {
+    return strcmp(item->action, action) == 0;
+}
+
+bulk_meaning classify_bulk_item(const bulk_item *item) {
+    int status = item->status;
+    if (status == 200 || status == 201 || (status == 404 && is_action(item, "delete"))) {
+        return BULK_DELIVERED; /* what is deleted may not be there */
     }
-    if (status == 408 || status == 429 || status >= 500 || status < 400 || is_block(type)) {
+    if (status == 409) { /* already there, or a newer version is; of an update: somebody else writes it, too */
+        return is_action(item, "update") || !*item->action ? BULK_AGAIN : BULK_DELIVERED;
+    }
+    if (is_pipelines(item->type)) {
+        return BULK_REJECTED;
+    }
+    if (status == 408 || status == 429 || status >= 500 || status < 400 || heals(item)) {
         return BULK_AGAIN; /* also what is no status of a failure: it does not tell what became of the document */
     }
-    if (status == 401 || status == 403 || status == 404) {
-        return BULK_STOP;
+    if (strcmp(item->type, "document_missing_exception") == 0) {
+        return BULK_REJECTED; /* an update of what is not there */
     }
-    return BULK_REJECTED;
+    return status == 401 || status == 403 || status == 404 || blames_all(item) ? BULK_STOP : BULK_REJECTED;
 }
 
 bulk_meaning classify_bulk_request(int status, const char *type) {
@@ -52,6 +90,21 @@ static const char *words_for(int status) {
     }
 }
 
+/* What a person can do about it; "" when the server's own words are enough. */
+static const char *advice_for(const char *type, const char *reason) {
+    if (is_block(type) && strstr(reason, "flood")) {
+        return " (its disk is nearly full: free space there; the index can be written again by itself, or when its "
+               "block is lifted)";
+    }
+    if (is_block(type)) {
+        return " (the index can be written again when its block is lifted)";
+    }
+    if (strcmp(type, "index_closed_exception") == 0) {
+        return " (open the index)";
+    }
+    return "";
+}
+
 static kp_status describe(const kp_json *error, int status, kp_status disposition, kp_error *err) {
     const char *type = kp_json_text(kp_json_get(error, "type"), "");
     const char *reason = kp_json_text(kp_json_get(error, "reason"), kp_json_text(error, NULL));
@@ -60,8 +113,9 @@ static kp_status describe(const kp_json *error, int status, kp_status dispositio
         return kp_error_set(err, disposition, "HTTP", "elasticsearch bulk: HTTP %d: %s", status,
                             reason ? reason : words_for(status));
     }
-    return kp_error_set(err, disposition, type, "elasticsearch bulk: %d %s: %s%s%s", status, type,
-                        reason ? reason : "no reason given", *cause ? ": " : "", cause);
+    reason = reason ? reason : "no reason given";
+    return kp_error_set(err, disposition, type, "elasticsearch bulk: %d %s: %s%s%s%s", status, type, reason,
+                        *cause ? ": " : "", cause, advice_for(type, reason));
 }
 
 static kp_status judge_request(int status, kp_bytes body, kp_batch *batch, kp_error *err) {
@@ -91,7 +145,12 @@ static kp_status judge_item(const kp_json *item, kp_batch *batch, size_t index, 
     const kp_json *result = kp_json_first(item); /* {"create": {...}} */
     int status = item_status(result);
     const kp_json *error = kp_json_get(result, "error");
-    bulk_meaning meaning = classify_bulk_item(status, kp_json_text(kp_json_get(error, "type"), ""));
+    bulk_meaning meaning = classify_bulk_item(&(bulk_item){
+        .action = kp_json_key(result),
+        .status = status,
+        .type = kp_json_text(kp_json_get(error, "type"), ""),
+        .reason = kp_json_text(kp_json_get(error, "reason"), ""),
+    });
     kp_error reason;
     switch (meaning) {
     case BULK_DELIVERED:
@@ -133,22 +192,44 @@ static kp_status judge_items(const kp_json *items, kp_batch *batch, kp_error *er
     return st;
 }
 
-/* The answer when all is well, as servers write it with our filter_path. It is nearly every answer, and to make a tree
- * of it costs as much as the rest of the request. */
-static bool all_created(kp_bytes body, size_t documents) {
-    static const char head[] = "{\"errors\":false,\"items\":[";
-    static const char item[] = "{\"create\":{\"status\":201}}";
-    const char *at = body.data + sizeof head - 1;
-    if (documents == 0 || body.length != sizeof head + documents * sizeof item ||
-        memcmp(body.data, head, sizeof head - 1) != 0) {
-        return false;
-    }
-    for (size_t i = 1; i <= documents; i++, at += sizeof item) {
-        if (memcmp(at, item, sizeof item - 1) != 0 || at[sizeof item - 1] != (i < documents ? ',' : ']')) {
-            return false;
+static bool starts_with(kp_bytes text, const char *start, size_t length) {
+    return text.length >= length && memcmp(text.data, start, length) == 0;
+}
+
+/* Length of the item that text starts with, when it says that all went well; 0 when it says something else. */
+static size_t done_item(kp_bytes text) {
+    static const char *const starts[] = {
+        "{\"create\":{\"status\":20",
+        "{\"index\":{\"status\":20",
+        "{\"update\":{\"status\":20",
+        "{\"delete\":{\"status\":20",
+    };
+    for (size_t i = 0; i < sizeof starts / sizeof *starts; i++) {
+        size_t length = strlen(starts[i]);
+        if (starts_with(text, starts[i], length)) {
+            kp_bytes end = {text.data + length, text.length - length};
+            return starts_with(end, "1}}", 3) || starts_with(end, "0}}", 3) ? length + 3 : 0;
         }
     }
-    return *at == '}';
+    return 0;
+}
+
+/* The answer when all is well, as servers write it with our filter_path. It is nearly every answer, and to make a tree
+ * of it costs as much as the rest of the request. */
+static bool all_done(kp_bytes body, size_t documents) {
+    static const char head[] = "{\"errors\":false,\"items\":[";
+    if (documents == 0 || !starts_with(body, head, sizeof head - 1)) {
+        return false;
+    }
+    kp_bytes left = {body.data + sizeof head - 1, body.length - (sizeof head - 1)};
+    for (size_t i = 1; i <= documents; i++) {
+        size_t length = done_item(left);
+        if (length == 0 || length == left.length || left.data[length] != (i < documents ? ',' : ']')) {
+            return false;
+        }
+        left = (kp_bytes){left.data + length + 1, left.length - length - 1};
+    }
+    return left.length == 1 && *left.data == '}';
 }
 
 kp_status classify_bulk(int status, kp_bytes body, kp_batch *batch, kp_error *err) {
@@ -157,7 +238,7 @@ kp_status classify_bulk(int status, kp_bytes body, kp_batch *batch, kp_error *er
         return judge_request(status, body, batch, err);
     }
     size_t pending = count_pending(batch);
-    if (all_created(body, pending)) {
+    if (all_done(body, pending)) {
         kp_batch_judge_all(batch, KP_DELIVERED, NULL);
         return KP_OK;
     }

@@ -8,12 +8,18 @@ typedef enum {
     BULK_DELIVERED,
     BULK_AGAIN,
     BULK_REJECTED,
-    BULK_STOP, /* nobody's record is at fault: credentials, a missing index */
+    BULK_STOP, /* nobody's record is at fault: credentials, a missing index, an ingest pipeline that is not there */
 } bulk_meaning;
 
-/* Of one item: its status and its error's type ("" when there is none). Knows Elasticsearch's and OpenSearch's names.
- */
-bulk_meaning classify_bulk_item(int status, const char *type);
+typedef struct {
+    const char *action; /* create, index, update or delete; "" when the answer does not say */
+    int status;
+    const char *type; /* of its error; "" when there is none, as reason */
+    const char *reason;
+} bulk_item;
+
+/* Knows Elasticsearch's and OpenSearch's names. */
+bulk_meaning classify_bulk_item(const bulk_item *item);
 
 /* Of the whole request, when it was not answered with 200. BULK_REJECTED: too large, halve it. */
 bulk_meaning classify_bulk_request(int status, const char *type);

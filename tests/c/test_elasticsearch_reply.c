@@ -103,6 +103,80 @@ static void test_items(void **state) {
     CHECK_ALL(answers);
 }
 
+#define ITEM_OF(action, status, error)                                                                                 \
+    "{\"errors\":true,\"items\":[{\"" action "\":{\"status\":" status ",\"error\":" error "}}]}"
+#define CONFLICT "version_conflict_engine_exception"
+
+/* The same status is another thing for another operation. */
+static void test_items_of_every_operation(void **state) {
+    (void)state;
+    static const answer answers[] = {
+        {200,
+         ITEM_OF("index", "409", ERROR(CONFLICT, "current version [5] is higher or equal to the one provided [4]")),
+         KP_OK, "D", NULL},
+        {200, ITEM_OF("delete", "409", ERROR(CONFLICT, "current version [7] is higher")), KP_OK, "D", NULL},
+        {200, ITEM_OF("update", "409", ERROR(CONFLICT, "[k]: version conflict, required seqNo [3]")), KP_OK, "A",
+         "required seqNo"},
+        {200, "{\"errors\":false,\"items\":[{\"delete\":{\"status\":404}}]}", KP_OK, "D", NULL},
+        {200, ITEM_OF("delete", "404", ERROR("index_not_found_exception", "no such index [i]")), KP_OK, "D", NULL},
+        {200, ITEM_OF("update", "404", ERROR("document_missing_exception", "[k]: document missing")), KP_OK, "R",
+         "document missing"},
+        {200, ITEM_OF("update", "404", ERROR("index_not_found_exception", "no such index [i]")), KP_FATAL, "A",
+         "no such index"},
+        {200,
+         "{\"errors\":false,\"items\":[{\"index\":{\"status\":200}},{\"update\":{\"status\":200}},{\"delete\":{"
+         "\"status\":200}},{\"create\":{\"status\":201}},{\"update\":{\"status\":201}}]}",
+         KP_OK, "DDDDD", NULL},
+        {200, "{\"errors\":false,\"items\":[{\"index\":{\"status\":200}},{\"index\":{\"status\":202}}]}", KP_OK, "DA",
+         NULL},
+    };
+    CHECK_ALL(answers);
+}
+
+/* The server blames each document, and a dead letter of each would empty the topic into the dead letters. */
+static void test_what_is_wrong_with_the_configuration_stops(void **state) {
+    (void)state;
+    static const answer answers[] = {
+        {200, ITEM("400", ERROR("illegal_argument_exception", "pipeline with id [p] does not exist")), KP_FATAL, "A",
+         "pipeline with id [p]"},
+        {200,
+         ITEM_OF("index", "400",
+                 ERROR("illegal_argument_exception",
+                       "only write ops with an op_type of create are allowed in data streams")),
+         KP_FATAL, "A", "data streams"},
+        {200, ITEM("400", ERROR("routing_missing_exception", "routing is required for [i]/[k]")), KP_FATAL, "A",
+         "routing is required"},
+        {200,
+         ITEM("400", ERROR("illegal_argument_exception", "no write index is defined for alias [a]. The write index "
+                                                         "may be explicitly disabled")),
+         KP_FATAL, "A", "no write index"},
+    };
+    CHECK_ALL(answers);
+}
+
+/* Whoever runs the cluster can put it right, and the records wait for that. */
+static void test_what_an_operator_can_heal_is_tried_again(void **state) {
+    (void)state;
+    static const answer answers[] = {
+        {200, ITEM("400", ERROR("index_closed_exception", "closed")), KP_OK, "A", "closed (open the index)"},
+        {200,
+         ITEM("400", ERROR("validation_exception", "Validation Failed: 1: this action would add [2] shards, but this "
+                                                   "cluster currently has [1000]/[1000] maximum normal shards open;")),
+         KP_OK, "A", "maximum normal shards open"},
+        {200, ITEM("429", ERROR("circuit_breaking_exception", "[parent] Data too large")), KP_OK, "A", NULL},
+        {200,
+         ITEM("429", ERROR("cluster_block_exception",
+                           "index [i] blocked by: [TOO_MANY_REQUESTS/12/disk usage exceeded flood-stage watermark, "
+                           "index has read-only-allow-delete block];")),
+         KP_OK, "A", "its disk is nearly full: free space there"},
+        {200, ITEM("403", ERROR("cluster_block_exception", "blocked by: [FORBIDDEN/5/index read-only (api)];")), KP_OK,
+         "A", "when its block is lifted"},
+        /* a processor that fails calls it an error of the server; to wait for that would be for ever */
+        {200, ITEM("500", ERROR("fail_processor_exception", "no user")), KP_OK, "R", "no user"},
+    };
+    CHECK_ALL(answers);
+}
+
 /* The usual answer has a reading of its own; what differs from it by a byte has not. */
 static void test_all_created(void **state) {
     (void)state;
@@ -321,6 +395,9 @@ static void test_a_refused_allocation_leaves_no_record_pending(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         KP_TEST(test_items),
+        KP_TEST(test_items_of_every_operation),
+        KP_TEST(test_what_is_wrong_with_the_configuration_stops),
+        KP_TEST(test_what_an_operator_can_heal_is_tried_again),
         KP_TEST(test_all_created),
         KP_TEST(test_unknown_items_are_sent_again),
         KP_TEST(test_items_are_matched_by_position),

@@ -181,7 +181,10 @@ static void test_what_elasticsearch_refuses(void **state) {
     http_script *server = http_script_new(steps, 3, HTTP_IN_ORDER);
     snprintf(sink, sizeof sink,
              "{\"type\":\"elasticsearch\",\"urls\":[\"%s\"],\"index\":\"i\",\"id\":\"coordinates\",\"gzip\":false,"
-             "\"flush_records\":100,\"flush_bytes\":1000000,\"flush_age_ms\":500,\"in_flight\":2,\"user\":null,"
+             "\"operation\":\"create\",\"tombstone\":\"reject\",\"id_template\":null,\"routing\":null,\"version_"
+             "offset\":false,"
+             "\"data_stream\":false,\"pipeline\":null,\"in_flight_bytes\":100000000,\"flush_records\":100,\"flush_"
+             "bytes\":1000000,\"flush_age_ms\":500,\"in_flight\":2,\"user\":null,"
              "\"password\":null,\"timeout_ms\":5000}",
              http_script_url(server, ""));
     pipe_rig_topic("es", 1);

@@ -16,7 +16,10 @@ static const double IDLE_SHARE = 0.10;
 static void elasticsearch_at(char *sink, size_t size, int port, int in_flight) {
     snprintf(sink, size,
              "{\"type\":\"elasticsearch\",\"urls\":[\"http://127.0.0.1:%d\"],\"index\":\"i\",\"id\":\"coordinates\","
-             "\"gzip\":false,\"flush_records\":10,\"flush_bytes\":100000,\"flush_age_ms\":50,\"in_flight\":%d,"
+             "\"gzip\":false,\"operation\":\"create\",\"tombstone\":\"reject\",\"id_template\":null,\"routing\":null,"
+             "\"version_offset\":false,"
+             "\"data_stream\":false,\"pipeline\":null,\"in_flight_bytes\":100000000,\"flush_records\":10,\"flush_"
+             "bytes\":100000,\"flush_age_ms\":50,\"in_flight\":%d,"
              "\"user\":null,\"password\":null,\"timeout_ms\":5000}",
              port, in_flight);
 }

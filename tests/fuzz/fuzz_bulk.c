@@ -32,6 +32,11 @@ static const char *const pieces[] = {
     ",",
     "홍길동",
     "\xff\xea\xb8",
+    "{\"index\":{\"status\":200}}",
+    "{\"update\":{\"status\":409}}",
+    "{\"delete\":{\"status\":404}}",
+    "pipeline with id [",
+    "does not exist",
 };
 
 static void expand(const uint8_t *data, size_t size, kp_buf *body) {

@@ -60,7 +60,9 @@ def test_the_core_gets_every_key_resolved():
     assert search["group"] == "color-to-elasticsearch"
     assert search["sink"] == {
         "type": "elasticsearch", "urls": ["http://127.0.0.1:9200"], "index": "kafka-to-es",
-        "id": "coordinates",
+        "operation": "create", "tombstone": "reject", "id": "coordinates", "id_template": None,
+        "routing": None,
+        "version_offset": False, "data_stream": False, "pipeline": None, "in_flight_bytes": 32 * 2**20,
         "flush_records": 5000, "flush_bytes": 5 * 2**20, "flush_age_ms": 1000, "in_flight": 2, "gzip": False,
         "user": None, "password": None, "authorization": None, "timeout_ms": 30_000,
         "ca_file": None, "cert_file": None, "key_file": None, "key_password": None,
@@ -241,6 +243,40 @@ GOOD = "topics: [t]\nsink: {type: null}\n"
             "f.yaml:4: pipelines.a.sink: user and password belong together: give both or none",
         ),
         (
+            pipeline("topics: [t]\nsink: {type: elasticsearch, data_stream: true, operation: index}"),
+            "f.yaml:4: pipelines.a.sink: a data stream takes operation create only, and deletes nothing",
+        ),
+        (
+            pipeline("topics: [t]\nsink: {type: elasticsearch, version: offset}"),
+            "f.yaml:4: pipelines.a.sink: version is for operation index, with ids that are not auto",
+        ),
+        (
+            pipeline("topics: [t]\nsink: {type: elasticsearch, operation: upsert, id: auto}"),
+            "f.yaml:4: pipelines.a.sink: operation upsert needs an id: key, "
+            "or a template like {field:user.id}",
+        ),
+        (
+            pipeline("topics: [t]\nsink: {type: elasticsearch, tombstone: delete}"),
+            "f.yaml:4: pipelines.a.sink: tombstone: delete needs ids that a tombstone has, too: "
+            "id: key, for example",
+        ),
+        (
+            pipeline("topics: [t]\nsink: {type: elasticsearch, id: fixed}"),
+            "f.yaml:4: pipelines.a.sink.id: is topic+partition+offset, key, auto or a template with "
+            "{key}, {field:NAME} or {offset}: else all records would be one document",
+        ),
+        (
+            pipeline(
+                "topics: [t]\nsink: {type: elasticsearch, tombstone: delete, id: key, index: '{field:a}'}"
+            ),
+            "f.yaml:4: pipelines.a.sink: index names a field, which a tombstone does not have: "
+            "use {key}, or give a default like {field:user.id|none}",
+        ),
+        (
+            pipeline("topics: [t]\nsink: {type: elasticsearch, routing: kye}"),
+            "f.yaml:4: pipelines.a.sink.routing: is key, or a template like {field:user.id}",
+        ),
+        (
             pipeline("topics: [t]\nsink: {type: elasticsearch, api_key: 'a b'}"),
             "f.yaml:4: pipelines.a.sink.api_key: has characters that fit into no HTTP header, or none at all",
         ),
@@ -388,3 +424,26 @@ def test_credentials_in_a_url_are_refused_and_not_repeated():
     assert lines == [
         "f.yaml:4: pipelines.a.sink.url: must not carry a user and password; give them as options of the sink"
     ]
+
+
+@pytest.mark.parametrize(
+    ("options", "in_flight"),
+    [
+        ("", 4),
+        ("operation: index", 4),
+        ("operation: index, id: key, version: offset, tombstone: delete", 4),
+        ("id: auto, operation: index", 4),
+        ("operation: index, id: key", 1),
+        ("operation: upsert, id: '{field:user.id}'", 1),
+        ("id: key, tombstone: delete", 1),
+    ],
+)
+def test_one_request_at_a_time_where_order_decides(options, in_flight):
+    sink = core(pipeline(f"topics: [t]\nsink: {{type: elasticsearch, in_flight: 4, {options}}}"))["sink"]
+    assert sink["in_flight"] == in_flight
+
+
+def test_ids_and_routing_become_templates():
+    text = "topics: [t]\nsink: {type: elasticsearch, id: key, routing: '{field:user.id|0}', operation: index}"
+    sink = core(pipeline(text))["sink"]
+    assert (sink["id"], sink["id_template"], sink["routing"]) == ("template", "{key}", "{field:user.id|0}")
