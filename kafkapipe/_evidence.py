@@ -19,7 +19,7 @@ from .stack import HdfsEntry, Stack, hdfs_listing
 Coordinates = tuple[int, int]
 """Partition and offset."""
 
-_FILE = re.compile(r".*/color-(\d+)-(\d+)\.log")
+FILE = re.compile(r".*/color-(\d+)-(\d+)\.log")
 _RECORD = re.compile(rb"Partition:(\d+)\tOffset:(\d+)\t(.*)")
 _IDLE_MS = 4000
 
@@ -46,12 +46,12 @@ class Lines:
 
     def is_new(self, path: str) -> bool:
         """Whether this is a published file that was not added yet."""
-        return path not in self._seen and _FILE.fullmatch(path) is not None
+        return path not in self._seen and FILE.fullmatch(path) is not None
 
     def add(self, path: str, content: bytes) -> None:
         """Take the lines of a file, which begin with the offset that its name tells."""
         self._seen.add(path)
-        name = _FILE.fullmatch(path)
+        name = FILE.fullmatch(path)
         assert name
         if not content.endswith(b"\n"):
             self.problems.append(f"{path} does not end with a newline")
@@ -65,15 +65,19 @@ class Lines:
 async def read_hdfs(lines: Lines, url: str, folder: str) -> list[HdfsEntry]:
     """Add the files that are new in this folder of HDFS; everything that is there."""
     entries = await hdfs_listing(url, folder)
-    async with httpx.AsyncClient(trust_env=False, timeout=30, follow_redirects=True) as http:
-        for entry in entries:
-            if lines.is_new(entry.path):
-                answer = await http.get(
-                    f"{url}/webhdfs/v1{quote(entry.path)}", params={"op": "OPEN", "user.name": "hadoop"}
-                )
-                answer.raise_for_status()
-                lines.add(entry.path, answer.content)
+    for entry in entries:
+        if lines.is_new(entry.path):
+            lines.add(entry.path, await read_hdfs_file(url, entry.path))
     return entries
+
+
+async def read_hdfs_file(url: str, path: str) -> bytes:
+    """The content of a file in HDFS."""
+    async with httpx.AsyncClient(trust_env=False, timeout=30, follow_redirects=True) as http:
+        query = {"op": "OPEN", "user.name": "hadoop"}
+        answer = await http.get(f"{url}/webhdfs/v1{quote(path)}", params=query)
+    answer.raise_for_status()
+    return answer.content
 
 
 async def read_folder(lines: Lines, folder: Path) -> list[Path]:

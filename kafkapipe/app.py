@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,6 +16,7 @@ from .pipeline import Pipeline
 from .producer import Producer
 from .web.collector import Collector
 from .web.management import management
+from .web.server import App as Asgi
 from .web.server import Server
 from .web.stats import CollectorStats
 
@@ -32,11 +33,13 @@ class App:
     Entering returns when the ports answer and the clients are made; ``problems`` and the pipelines' snapshots
     tell what works. A pipeline that fails leaves the others running. Leaving drains.
 
+    ``around`` makes the application that the collector's port serves out of the collector's own.
     Raises ConfigError for a port that cannot be had or a setting that a library refuses.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, around: Callable[[Asgi], Asgi] = lambda app: app) -> None:
         self._config = config
+        self._around = around
         self._pipelines: dict[str, Pipeline] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._producer: Producer | None = None
@@ -91,7 +94,7 @@ class App:
             self._producer = Producer(config=self._config.kafka)
             self._collector = Collector(self._config.collector, self._producer)
             listen = self._config.collector.listen
-            self._collector_server = Server(self._collector, listen, option="collector.listen")
+            self._collector_server = Server(self._around(self._collector), listen, option="collector.listen")
             await self._collector_server.bind()
             await self._producer.start()
             self._tasks.append(asyncio.create_task(_warm(self._producer, self._config.collector)))

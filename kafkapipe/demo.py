@@ -30,6 +30,7 @@ from ._evidence import (
     read_hdfs,
     topic_records,
 )
+from ._trail import Files, Look, Trail, index
 from .admin import Admin
 from .app import App
 from .check import ports
@@ -67,6 +68,17 @@ class Servers:
     stack: Stack | None = None
     folder: Path | None = None
     """Files go here in place of HDFS, and no index is written."""
+
+    def trail(self) -> Trail:
+        """What tells the page where its events are."""
+        if not self.stack:
+            assert self.folder
+            return Trail(self.bootstrap, TOPIC, PARTITIONS, {"file": Files(self.folder)})
+        places: dict[str, Look] = {
+            "HDFS": Files(FOLDER, self.stack.webhdfs_url),
+            "Elasticsearch": index(self.stack.search_url, INDEX, TOPIC),
+        }
+        return Trail(self.bootstrap, TOPIC, PARTITIONS, places)
 
     async def create_topics(self) -> None:
         """Make the topics that are not there yet; mock brokers make theirs at the start."""

@@ -93,7 +93,8 @@ async def _until_interrupted(console: Console, light: bool, free_ports: bool) ->
     async with _servers(once=False, light=light, free_ports=free_ports) as servers:
         await servers.create_topics()
         stop = asyncio.create_task(interrupted())
-        async with App(configuration(servers, once=False, free_ports=free_ports)) as app:
+        config = configuration(servers, once=False, free_ports=free_ports)
+        async with servers.trail() as trail, App(config, around=trail.around) as app:
             starting = asyncio.create_task(ready(app))
             await asyncio.wait({starting, stop}, return_when=asyncio.FIRST_COMPLETED)
             if starting.done():

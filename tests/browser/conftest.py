@@ -35,10 +35,11 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[webdriver.Chr
 class Page:
     """The page in the browser. Every method blocks, so it is called in a thread."""
 
-    def __init__(self, chromium: webdriver.Chrome, url: str) -> None:
+    def __init__(self, chromium: webdriver.Chrome, url: str, language: str = "ko") -> None:
         self.chromium = chromium
-        self.wait = WebDriverWait(chromium, 10)
-        chromium.get(f"{url}/")
+        self.wait = WebDriverWait(chromium, 60)
+        chromium.get_log("browser")  # what earlier pages left there
+        chromium.get(f"{url}/?lang={language}")
 
     def type(self, name: str) -> None:
         self.chromium.find_element(By.ID, "user_name").send_keys(name)
@@ -66,7 +67,13 @@ class Page:
 
     def sent(self) -> list[str]:
         """The names in the list of what was sent, newest first."""
-        return [item.text for item in self.chromium.find_elements(By.CSS_SELECTOR, "#sent li span")]
+        return [item.text for item in self.chromium.find_elements(By.CSS_SELECTOR, "#sent .who")]
+
+    def steps(self) -> list[str]:
+        """Where the newest event was found so far."""
+        script = """return [...document.querySelectorAll("#sent > li:first-child .found")]
+            .map((item) => item.innerText.replace(/\\s+/g, " "))"""
+        return list(self.chromium.execute_script(script))
 
     def complaints(self) -> list[dict[str, object]]:
         """What the browser's console says, such as a breach of the content security policy."""
@@ -74,6 +81,6 @@ class Page:
 
 
 @pytest.fixture
-def open_page(chromium: webdriver.Chrome) -> Callable[[str], Page]:
-    """``open_page(url)`` of a collector. Blocks."""
-    return lambda url: Page(chromium, url)
+def open_page(chromium: webdriver.Chrome) -> Callable[..., Page]:
+    """``open_page(url, language="ko")`` of a collector. Blocks."""
+    return lambda url, language="ko": Page(chromium, url, language)

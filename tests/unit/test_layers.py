@@ -96,7 +96,7 @@ def c_problems(root: Path) -> Iterator[str]:
 # ---- Python ----
 
 # modules of kafkapipe/ itself that put the parts together; all others there are the library
-APPLICATION = {"app", "check", "demo", "_evidence"}
+APPLICATION = {"app", "check", "demo", "_evidence", "_trail"}
 PYTHON_LAYERS = {
     "library": set(),
     "stack": {"library"},
