@@ -23,6 +23,7 @@ from .errors import (
 )
 
 if TYPE_CHECKING:
+    from ._collecting import Route
     from ._core import Batch, BatchResult, MockCluster, Record, RecordMetadata
     from ._offsets import TopicPartition
     from ._transaction import Transaction
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from .producer import Producer
     from .reader import PartitionRange, ReadEstimate, Table, read
     from .topics import validate_topic_name
+    from .web.collector import Collector
 
 _HOMES = {
     "Acl": "acls",
@@ -43,6 +45,7 @@ _HOMES = {
     "BatchResult": "_core",
     "BrokerInfo": "admin",
     "ClusterDescription": "admin",
+    "Collector": "web.collector",
     "Consumer": "consumer",
     "Elasticsearch": "config",
     "File": "config",
@@ -61,6 +64,7 @@ _HOMES = {
     "ReadEstimate": "reader",
     "Record": "_core",
     "RecordMetadata": "_core",
+    "Route": "_collecting",
     "Table": "reader",
     "TopicDescription": "admin",
     "TopicInfo": "admin",
@@ -78,6 +82,7 @@ __all__ = [
     "BrokerInfo",
     "ClosedError",
     "ClusterDescription",
+    "Collector",
     "ConfigError",
     "Consumer",
     "DeadlineError",
@@ -103,6 +108,7 @@ __all__ = [
     "RecordMetadata",
     "RejectedError",
     "RetryableError",
+    "Route",
     "Table",
     "TopicDescription",
     "TopicInfo",

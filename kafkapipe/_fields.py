@@ -50,14 +50,6 @@ def _topic_or_pattern(name: str) -> str:
     return name
 
 
-def _event_value(value: str) -> str:
-    if not value.startswith("$") or value.startswith("$$") or value == "$now":
-        return value
-    if re.fullmatch(r"\$(header|query)\.\S+", value):
-        return value
-    raise ValueError("must be $now, $header.NAME, $query.NAME or plain text ($$ for a leading dollar sign)")
-
-
 def _name(name: str) -> str:
     if not re.fullmatch(r"[\w.-]{1,200}", name):
         raise ValueError("a pipeline's name has 1 to 200 letters, digits, '.', '_' and '-'")
@@ -65,8 +57,13 @@ def _name(name: str) -> str:
 
 
 def _route_path(path: str) -> str:
-    if not re.fullmatch(r"/[^\s?#{}]*", path):
-        raise ValueError("must be a path like /api/select, without spaces, ?, #, { and }")
+    parameters = re.findall(r"(?<=/)\{([A-Za-z_]\w*)\}(?=/|$)", path)
+    if not re.fullmatch(r"/[^\s?#{}]*", re.sub(r"(?<=/)\{[A-Za-z_]\w*\}(?=/|$)", "x", path)):
+        raise ValueError(
+            "must be a path like /api/select or /e/{site}, without spaces, ?, # and other braces"
+        )
+    if len(parameters) > len(set(parameters)):
+        raise ValueError("names a part twice")
     return path
 
 
@@ -98,6 +95,5 @@ RoutePath = Annotated[str, AfterValidator(_route_path)]
 Topic = Annotated[str, AfterValidator(_topic)]
 TopicOrPattern = Annotated[str, AfterValidator(_topic_or_pattern)]
 Transforms = Annotated[list[Any], AfterValidator(_no_transforms)]
-EventValue = Annotated[str, AfterValidator(_event_value)]
 PropertyName = Annotated[str, AfterValidator(_property_name)]
 Properties = dict[PropertyName, Annotated[str, BeforeValidator(_property_value)]]

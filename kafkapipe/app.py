@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from ._collecting import CollectorConfig
 from .admin import Admin
-from .config import CollectorConfig, Config
+from .config import Config
 from .errors import KafkaPipeError
 from .pipeline import Pipeline
 from .producer import Producer
@@ -92,7 +93,7 @@ class App:
         await self._health.start()
         if self._config.collector:
             self._producer = Producer(config=self._config.kafka)
-            self._collector = Collector(self._config.collector, self._producer)
+            self._collector = Collector.from_config(self._config.collector, self._producer)
             listen = self._config.collector.listen
             self._collector_server = Server(self._around(self._collector), listen, option="collector.listen")
             await self._collector_server.bind()
@@ -141,7 +142,7 @@ class App:
 
 async def _warm(producer: Producer, collector: CollectorConfig) -> None:
     """Ask for the topics' partitions now, so that the first event need not wait for that."""
-    for topic in {route.topic for route in collector.routes}:
+    for topic in collector.topics:
         try:
             await producer.warm([topic])
         except KafkaPipeError as error:

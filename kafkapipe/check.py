@@ -79,7 +79,8 @@ def _clusters(config: Config) -> Iterable[_Cluster]:
 
     if config.collector:
         for number, route in enumerate(config.collector.routes):
-            use(config.kafka, route.topic, f"collector.routes[{number}].topic")
+            for topic in sorted(route.topics):
+                use(config.kafka, topic, f"collector.routes[{number}].topic")
     for name, pipeline in config.pipelines.items():
         kafka = {**config.kafka, **pipeline.kafka}
         for topic in pipeline.topics:

@@ -13,9 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Discriminator,
     Field,
     SecretStr,
@@ -25,8 +23,10 @@ from pydantic import (
 )
 
 from . import _fields, _yaml
+from ._collecting import CollectorConfig
 from ._problems import validate
 from ._properties import DEFAULT_BOOTSTRAP
+from ._section import Section
 from ._template import (
     COORDINATES,
     check_absolute,
@@ -38,78 +38,7 @@ from ._template import (
     lacks_default,
     placeholders,
 )
-from ._units import MINUTE, SECOND, Bytes, Duration, KiB, Listen, MiB, Urls
-
-
-class Section(BaseModel):
-    """Part of the configuration. Unknown keys are errors; error texts do not quote values."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True
-    )
-
-
-Ack = Literal["kafka", "queued"]
-
-
-class LimitsConfig(Section):
-    """How much one request may carry; more is answered with 413 or 400."""
-
-    body: Bytes = Field(default=1 * MiB, ge=1, le=64 * MiB)
-    """Largest body of a POST."""
-    events: int = Field(default=1000, ge=1, le=100_000)
-    """Most events in one body."""
-    field: Bytes = Field(default=4 * KiB, ge=1)
-    """Largest value that an event template takes from a header or from the query."""
-
-
-class RouteConfig(Section):
-    """One method and path of the collector, and the topic that its events go to."""
-
-    method: Literal["GET", "POST"]
-    """GET makes one event from the request by the event template; POST takes the events from the body."""
-    path: _fields.RoutePath
-    """Path of the URL, from the root."""
-    topic: _fields.Topic
-    """Topic that the events are sent to."""
-    cors: list[str] = Field(default=[])
-    """Origins whose pages may call this route; "*" is any."""
-    event: dict[str, _fields.EventValue] | None = None
-    """Fields of a GET's event in their order: $now, $header.NAME, $query.NAME, or plain text."""
-    ack: Ack | None = None
-    """Overrides the collector's ack."""
-    limits: LimitsConfig = LimitsConfig()
-    """How much one request may carry."""
-
-    @model_validator(mode="after")
-    def _events_come_from_somewhere(self) -> Self:
-        if self.method == "GET" and not self.event:
-            raise ValueError("a GET route needs an event template: what the event is made of")
-        if self.method == "POST" and self.event is not None:
-            raise ValueError(
-                "a POST route takes its events from the body; remove the event template, or use GET"
-            )
-        return self
-
-
-class CollectorConfig(Section):
-    """The HTTP server that turns requests into records."""
-
-    listen: Listen = "127.0.0.1:8080"
-    """Address and port of the collector and its page."""
-    ack: Ack = "kafka"
-    """kafka: answer when the broker has the record; queued: answer when the local queue has it."""
-    routes: list[RouteConfig] = Field(default=[])
-    """What the collector takes."""
-
-    @model_validator(mode="after")
-    def _routes_differ(self) -> Self:
-        seen: set[tuple[str, str]] = set()
-        for route in self.routes:
-            if (route.method, route.path) in seen:
-                raise ValueError(f"two routes take {route.method} {route.path}")
-            seen.add((route.method, route.path))
-        return self
+from ._units import MINUTE, SECOND, Bytes, Duration, Listen, MiB, Urls
 
 
 class ManagementConfig(Section):

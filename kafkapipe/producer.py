@@ -1,7 +1,7 @@
 """The producer: batches of messages into Kafka from asyncio, with a result for every message."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from datetime import datetime
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -73,6 +73,7 @@ class Producer:
         self._turn = asyncio.Lock()  # of those who wait for room
         self._waiting = 0
         self._room: asyncio.Future[None] | None = None
+        self._on_failure: list[Callable[[BatchResult], None]] = []
 
     async def start(self) -> None:
         """Start the client on the running loop. Brokers are contacted in the background: none must be up."""
@@ -194,6 +195,42 @@ class Producer:
         self._hand_in_now(core, batch, future)
         return future
 
+    def post(self, topic: str, body: bytes | bytearray, max_events: int = 1000) -> int:
+        """Queue the events of a JSON body now, in one crossing, and watch none of them; how many.
+
+        The body is one object, an array of objects or NDJSON. 0 when an event is not fit, there are none, or
+        more than ``max_events``: nothing is queued then. Failures are told to ``on_unwatched_failure``.
+        Raises QueueFull when there is no room for all of them, RejectedError when there never can be.
+        """
+        return self._post(topic, body, max_events, None)
+
+    def post_watched(
+        self, topic: str, body: bytes | bytearray, max_events: int = 1000
+    ) -> asyncio.Future[BatchResult] | None:
+        """The same with a future of the results; None in place of 0."""
+        self._running()
+        future: asyncio.Future[BatchResult] = self._loop.create_future()
+        return future if self._post(topic, body, max_events, future) else None
+
+    def on_unwatched_failure(self, tell: Callable[[BatchResult], None]) -> None:
+        """Call ``tell`` with the results of each ``post`` of which a message failed."""
+        self._on_failure.append(tell)
+
+    def _post(
+        self,
+        topic: str,
+        body: bytes | bytearray,
+        max_events: int,
+        future: asyncio.Future[BatchResult] | None,
+    ) -> int:
+        core = self._running() if self._core is None or self._closing is not None else self._core
+        if self._choice is not None:
+            return 0  # a function chooses partitions: try_send_many asks it
+        count = -1 if self._waiting else core.post(topic, body, max_events, future)
+        if count < 0:
+            raise _no_room()
+        return count
+
     async def flush(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - blocks a thread, not the loop
         """Wait until every message that was sent before has a result, without the wait of ``linger.ms``.
 
@@ -297,12 +334,7 @@ class Producer:
 
     def _hand_in_now(self, core: _core.Producer, batch: BatchResult, future: asyncio.Future[T]) -> None:
         if self._waiting > 0 or not core.has_room(batch):
-            raise QueueFull(
-                "produce: the local queue is full: wait, or raise queue.buffering.max.messages and "
-                "queue.buffering.max.kbytes",
-                op="produce",
-                code="_QUEUE_FULL",
-            )
+            raise _no_room()
         if not self._hand_in(core, batch, future):
             core.abandon(batch)  # another thread took the room: each message that is left over fails
 
@@ -317,7 +349,7 @@ class Producer:
 
     def _on_results(self) -> None:
         if self._core is not None:
-            _settle(self._core.drain())
+            self._settle(self._core.drain())
         self._wake_waiting()
 
     # waiting
@@ -346,7 +378,19 @@ class Producer:
         finally:
             self._loop.remove_reader(core.fileno())
             await self._threads.idle()
-            _settle(await asyncio.to_thread(core.close))
+            self._settle(await asyncio.to_thread(core.close))
+
+    def _settle(self, outcomes: Iterable[tuple[asyncio.Future[Any] | None, Any]]) -> None:
+        for future, outcome in outcomes:
+            if future is None:  # of a post, with failures
+                for tell in self._on_failure:
+                    tell(outcome)
+            elif future.done():  # cancelled: nobody waits for it
+                continue
+            elif isinstance(outcome, Exception):
+                future.set_exception(outcome)
+            else:
+                future.set_result(outcome)
 
 
 def _sized(
@@ -358,11 +402,10 @@ def _sized(
     return values, [None] * len(values)
 
 
-def _settle(outcomes: Iterable[tuple[asyncio.Future[Any], object]]) -> None:
-    for future, outcome in outcomes:
-        if future.done():  # cancelled: nobody waits for it
-            continue
-        if isinstance(outcome, Exception):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
+def _no_room() -> QueueFull:
+    return QueueFull(
+        "produce: the local queue is full: wait, or raise queue.buffering.max.messages and "
+        "queue.buffering.max.kbytes",
+        op="produce",
+        code="_QUEUE_FULL",
+    )

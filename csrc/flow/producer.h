@@ -57,6 +57,7 @@ void kp_send_set_owner(kp_send *send, void *owner); /* for the caller's own use 
 void *kp_send_owner(const kp_send *send);
 kp_send *kp_send_next(const kp_send *send); /* in a list of done ones */
 
+const char *kp_send_topic(const kp_send *send); /* borrowed */
 size_t kp_send_count(const kp_send *send);
 size_t kp_send_handed_in(const kp_send *send);                      /* messages that kp_producer_enqueue has taken */
 size_t kp_send_failed(const kp_send *send);                         /* meaningful when done */

@@ -66,6 +66,10 @@ kp_send *kp_send_next(const kp_send *send) {
     return send->next;
 }
 
+const char *kp_send_topic(const kp_send *send) {
+    return send->name;
+}
+
 size_t kp_send_count(const kp_send *send) {
     return send->count;
 }

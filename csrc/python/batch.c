@@ -80,6 +80,25 @@ kp_python_batch *kp_python_batch_new(kp_python_state *state, kp_producer *produc
     return batch;
 }
 
+kp_python_batch *kp_python_batch_around(kp_python_state *state, kp_send *send, PyObject *future) {
+    kp_python_batch *batch = PyObject_GC_New(kp_python_batch, state->batch_type);
+    if (!batch) {
+        kp_send_release(send);
+        return NULL;
+    }
+    memset((char *)batch + sizeof(PyObject), 0, sizeof *batch - sizeof(PyObject));
+    batch->send = send;
+    batch->future = Py_XNewRef(future);
+    batch->topic = PyUnicode_FromString(kp_send_topic(send));
+    if (!batch->topic) {
+        Py_DECREF(batch);
+        return NULL;
+    }
+    kp_send_set_owner(send, batch);
+    PyObject_GC_Track(batch);
+    return batch;
+}
+
 /* ---- handing it in ---- */
 
 static PyObject *item(PyObject *tuple, size_t i) {

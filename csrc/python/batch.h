@@ -33,6 +33,9 @@ typedef struct {
 /* A batch of sequences, one item a message. NULL with an exception. */
 kp_python_batch *kp_python_batch_new(kp_python_state *state, kp_producer *producer, const kp_python_batch_args *args);
 
+/* A batch around a send (moved, also on failure) whose messages the caller hands in. future: NULL when nobody waits. */
+kp_python_batch *kp_python_batch_around(kp_python_state *state, kp_send *send, PyObject *future);
+
 /* Hands in what is not handed in yet. 1: all of it, 0: the queue is full, -1: exception. */
 int kp_python_batch_hand_in(kp_python_state *state, kp_python_batch *batch, kp_producer *producer);
 

@@ -104,26 +104,32 @@ static PyObject *producer_enqueue(PyObject *object, PyObject *argument) {
     return PyBool_FromLong(all);
 }
 
+int kp_python_producer_has_room(kp_python_producer *self, const char *topic, size_t count, size_t bytes) {
+    bool fits_ever;
+    bool room = kp_producer_has_room(self->producer, count, bytes, &fits_ever);
+    if (!fits_ever) {
+        kp_error err;
+        kp_error_set(&err, KP_REJECT, "BATCH_TOO_LARGE",
+                     "produce to %s: %zu messages of %zu bytes never fit into the queue: send fewer at once, or raise "
+                     "queue.buffering.max.messages and queue.buffering.max.kbytes",
+                     topic, count, bytes);
+        kp_python_raise(kp_python_state_of_type(Py_TYPE(self)), &err, "produce");
+        return -1;
+    }
+    return room;
+}
+
 static PyObject *producer_has_room(PyObject *object, PyObject *argument) {
     kp_python_producer *self = (kp_python_producer *)object;
     kp_python_batch *batch = batch_of(self, argument);
     kp_producer *producer = batch ? kp_python_producer_usable(self) : NULL;
     Py_ssize_t bytes = producer ? kp_python_batch_bytes(batch) : -1;
-    bool fits_ever;
     if (bytes < 0) {
         return NULL;
     }
     size_t count = kp_send_count(batch->send);
-    bool room = kp_producer_has_room(producer, count, (size_t)bytes, &fits_ever);
-    if (!fits_ever) {
-        kp_error err;
-        kp_error_set(&err, KP_REJECT, "BATCH_TOO_LARGE",
-                     "produce to %s: %zu messages of %zd bytes never fit into the queue: send fewer at once, or raise "
-                     "queue.buffering.max.messages and queue.buffering.max.kbytes",
-                     PyUnicode_AsUTF8(batch->topic), count, bytes);
-        return kp_python_raise(kp_python_state_of_type(Py_TYPE(self)), &err, "produce");
-    }
-    return PyBool_FromLong(room);
+    int room = kp_python_producer_has_room(self, kp_send_topic(batch->send), count, (size_t)bytes);
+    return room < 0 ? NULL : PyBool_FromLong(room);
 }
 
 static PyObject *producer_abandon(PyObject *object, PyObject *argument) {
@@ -153,6 +159,20 @@ static int append_outcome(kp_python_state *state, kp_python_batch *batch, PyObje
     return failed;
 }
 
+/* A send without an owner is a post's: there is something to tell when it failed. send is moved. */
+static int append_unwatched(kp_python_state *state, kp_send *send, PyObject *outcomes) {
+    if (kp_send_failed(send) == 0) {
+        kp_send_release(send);
+        return 0;
+    }
+    kp_python_batch *batch = kp_python_batch_around(state, send, NULL);
+    PyObject *pair = batch ? Py_BuildValue("(OO)", Py_None, batch) : NULL;
+    int failed = pair ? PyList_Append(outcomes, pair) : -1;
+    Py_XDECREF(batch);
+    Py_XDECREF(pair);
+    return failed;
+}
+
 /* List of (future, outcome) for the batches of this list, which is moved. */
 static PyObject *outcomes_of(kp_python_producer *self, kp_send *done) {
     kp_python_state *state = kp_python_state_of_type(Py_TYPE(self));
@@ -167,8 +187,12 @@ static PyObject *outcomes_of(kp_python_producer *self, kp_send *done) {
             }
             PySet_Discard(self->open, (PyObject *)batch);
             Py_DECREF(batch);
+            kp_send_release(done);
+        } else if (!outcomes) {
+            kp_send_release(done);
+        } else if (append_unwatched(state, done, outcomes) < 0) {
+            Py_CLEAR(outcomes);
         }
-        kp_send_release(done);
     }
     return outcomes;
 }
@@ -356,6 +380,10 @@ static PyMethodDef methods[] = {
     {"prepare_many", KP_METHOD(producer_prepare_many), METH_FASTCALL,
      PyDoc_STR("prepare_many($self, topic, values, keys, headers, timestamps, partitions, future, /)\n--\n\n"
                "A batch of messages, to be handed in by enqueue.")},
+    {"post", KP_METHOD(kp_python_producer_post), METH_FASTCALL,
+     PyDoc_STR("post($self, topic, body, max_events, future, /)\n--\n\n"
+               "Hands in the events of a body (see split_events) if all are fit: how many, 0 when not, -1 when there\n"
+               "is no room for all. Without a future only failures are told: drain has them as (None, BatchResult).")},
     {"enqueue", producer_enqueue, METH_O,
      PyDoc_STR("enqueue($self, batch, /)\n--\n\n"
                "Hands in what of this batch is not handed in yet. False: the queue is full, call again later.")},

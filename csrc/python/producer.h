@@ -19,4 +19,10 @@ PyObject *kp_python_producer_send_offsets(PyObject *self, PyObject *args);
 PyObject *kp_python_producer_commit(PyObject *self, PyObject *timeout_ms);
 PyObject *kp_python_producer_abort(PyObject *self, PyObject *timeout_ms);
 
+/* 1: so much fits into the queue now, 0: later, -1: exception, it never will. */
+int kp_python_producer_has_room(kp_python_producer *self, const char *topic, size_t count, size_t bytes);
+
+/* The method post: see producer_post.c. */
+PyObject *kp_python_producer_post(PyObject *self, PyObject *const *args, Py_ssize_t count);
+
 #endif

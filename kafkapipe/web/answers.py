@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -16,6 +16,8 @@ class Answer:
     status: int
     headers: Headers
     body: bytes = b""
+    wires: dict[int, bytes] = field(default_factory=dict, compare=False, repr=False)
+    """What a server made of it before, to be written again."""
 
 
 def answer(status: int, body: bytes = b"", *headers: tuple[bytes, bytes]) -> Answer:

@@ -1,29 +1,35 @@
 """The collector: an ASGI application that turns requests into records, by the routes of the configuration.
 
-No framework: a request costs one look-up by path, one by method, and what its route does (routes.py).
+No framework: a request costs one look-up by path, one by method, and what its route does (routes.py). The
+server of kafkapipe itself calls ``begin`` and ``Route.take`` below ASGI (direct.py); others, the application.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import Any, Self
 
+from pydantic import ValidationError
+
+from .._collecting import CollectorConfig, RouteConfig
+from ..errors import ConfigError
+from ..producer import Producer
 from . import page
 from .answers import Answer, Headers, Refusal, answer
-from .body import BodyReader, Receive, RequestHeaders
+from .body import Body, BodyReader, Receive
 from .deadline import Deadline
-from .delivery import Delivery
-from .routes import BodyRoute, Route, Scope, TemplateRoute
+from .delivery import Delivery, Pending, Spool
+from .duplicates import Duplicates
+from .keys import Keys
+from .paths import Paths
+from .request import Addresses, Request, RequestHeaders, join_headers
+from .routes import Route
 from .stats import CollectorStats
 
-if TYPE_CHECKING:
-    from ..config import CollectorConfig, RouteConfig
-    from ..producer import Producer
-
+Scope = Mapping[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-BODY_SECONDS = 30.0
-"""How long the body of a request may take to arrive."""
 ACK_SECONDS = 10.0
 """How long Kafka may take to confirm before the request is answered with 503."""
 LINGER_SECONDS = 2.0
@@ -31,100 +37,258 @@ LINGER_SECONDS = 2.0
 
 
 class Collector:
-    """An ASGI application: events in, records out.
+    """An ASGI application: events in, records out. Mounts under Starlette, FastAPI or any ASGI server.
+
+        collector = kp.Collector(
+            routes=[kp.Route(method="POST", path="/e/{site}", topic={"by": "$path.site", "allow": ["shop"]})],
+            bootstrap="127.0.0.1:9092",
+        )
+        app = Starlette(routes=[Mount("/collect", collector)], lifespan=lambda app: collector)
 
     Only the topics that the routes name can be written to. Every refusal is ``{"error": …, "detail": …}``.
+    ``options`` are the other options of ``collector`` in a configuration file: ``ack``, ``keys``, ``limits``,
+    ``duplicates``, ``signed``, ``trusted_proxies``; what is about connections is for kafkapipe's own server.
 
-    :param producer: started, and closed by its owner after the last request
+    It starts its producer by ASGI's lifespan, as an async context manager, or with the first request; by the
+    first two it also closes it. A ``producer`` that is given is its owner's to start and to close.
+
+    :raises ConfigError: one line for each option that is wrong
     """
 
     def __init__(
         self,
-        config: "CollectorConfig",
-        producer: "Producer",
+        routes: Iterable[RouteConfig | Mapping[str, Any]] = (),
         *,
-        body_seconds: float = BODY_SECONDS,
-        ack_seconds: float = ACK_SECONDS,
+        bootstrap: str | None = None,
+        kafka: Mapping[str, str | int | float | bool] | None = None,
+        producer: Producer | None = None,
+        **options: Any,
     ) -> None:
+        config = _config({**options, "routes": list(routes)})
+        self._owned = Producer(bootstrap, config=kafka) if producer is None else None
+        self._set_up(config, producer or self._owned, {}, None, ACK_SECONDS, config.limits.body / 1000)
+
+    @classmethod
+    def from_config(
+        cls,
+        config: CollectorConfig,
+        producer: Producer,
+        *,
+        spool: Spool | None = None,
+        body_seconds: float | None = None,
+        ack_seconds: float = ACK_SECONDS,
+    ) -> Self:
+        """A collector of this part of a configuration file, with the colour page.
+
+        :param producer: started, and closed by its owner after the last request
+        :param spool: takes what Kafka does not take
+        """
+        self = cls.__new__(cls)
+        self._owned = None
+        seconds = config.limits.body / 1000 if body_seconds is None else body_seconds
+        self._set_up(config, producer, page.load(), spool, ack_seconds, seconds)
+        return self
+
+    def _set_up(  # noqa: PLR0917 - the two ways to make one meet here
+        self,
+        config: CollectorConfig,
+        producer: Producer | None,
+        pages: Mapping[str, Answer],
+        spool: Spool | None,
+        ack_seconds: float,
+        body_seconds: float,
+    ) -> None:
+        assert producer is not None
+        self.config = config
         self.stats = CollectorStats()
-        self._delivery = Delivery(producer, self.stats, ack_seconds=ack_seconds)
-        self._body_deadline = Deadline(body_seconds)
-        self._pages = page.load()
-        self._places: dict[str, dict[str, Route]] = {}
-        for route in config.routes:
-            queued = (route.ack or config.ack) == "queued"
-            self._places.setdefault(route.path, {})[route.method] = self._route(route, queued=queued)
+        self._delivery = Delivery(producer, self.stats, ack_seconds=ack_seconds, spool=spool)
+        self._body = BodyReader(Deadline(body_seconds))
+        self._ack_deadline = Deadline(ack_seconds)
+        self._pages = {path.encode(): found for path, found in pages.items()}
+        self._starting: asyncio.Future[None] | None = None
+        self._places: Paths[dict[str, Route]] = Paths()
+        keys, duplicates = Keys(config), Duplicates(config.duplicates)
+        address = Addresses(config.trusted_proxies).of
+        for each in config.routes:
+            queued = (each.ack or config.ack) == "queued"
+            route = Route(
+                each, self._delivery, queued=queued, keys=keys, duplicates=duplicates, address=address
+            )
+            self._places.at(each.path, {})[each.method] = route
 
     @property
     def problem(self) -> str | None:
         """What events were lately refused with by Kafka or the producer; None when they are taken."""
         return self._delivery.health.problem
 
-    def _route(self, config: "RouteConfig", *, queued: bool) -> Route:
-        if config.event is not None:
-            return TemplateRoute(config, self._delivery, queued=queued)
-        body = BodyReader(config.limits.body, self._body_deadline)
-        return BodyRoute(config, self._delivery, body, queued=queued)
+    @property
+    def ack_seconds(self) -> float:
+        """How long Kafka may take to confirm."""
+        return self._delivery.ack_seconds
+
+    # its life
+
+    async def start(self) -> None:
+        """Start the producer, if it is the collector's own; again does nothing."""
+        if self._owned is None:
+            return
+        if self._starting is None:
+            self._starting = asyncio.ensure_future(self._owned.start())
+        await asyncio.shield(self._starting)
+
+    async def close(self, timeout: float = 10.0) -> None:  # noqa: ASYNC109 - the producer's own bound
+        """Send what is queued, within ``timeout`` seconds, and end the producer, if it is our own."""
+        if self._owned is not None:
+            await self._owned.close(timeout)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        """ASGI's lifespan: https://asgi.readthedocs.io/en/latest/specs/lifespan.html"""
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self.start()
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                await self.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+    # a request
+
+    def begin(self, request: Request) -> Answer | None:
+        """Judge the head of a request: its answer, when it needs no more; else ``request.route`` is set.
+
+        :raises Refusal:
+        """
+        place, parameters = self._places.find(request.path)
+        if place is None:
+            return self._elsewhere(request)
+        route = place.get(request.method)
+        if route is None:
+            return self._no_route(place, request)
+        request.route = route
+        request.more = route.cors.headers(request.headers)
+        route.admit(request, parameters)
+        return None
+
+    def refused(self, refusal: Refusal) -> Answer:
+        """The answer of a refusal, counted."""
+        self.stats.refuse(refusal.error)
+        return refusal.answer()
+
+    def count(self, request: Request | None, status: int, seconds: float) -> None:
+        """One request was answered."""
+        path = ""
+        if request is not None and request.route is not None:
+            path = request.route.path
+        elif request is not None and (status == 204 or request.path in self._pages):
+            path = request.path.decode()
+        self.stats.count(path, status, seconds)
+
+    def too_late(self) -> Refusal:
+        """The refusal of a request whose events Kafka did not confirm in time."""
+        return self._delivery.too_late()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection scope."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+            return
         if scope["type"] != "http":
             raise RuntimeError(f"the collector serves HTTP only, not ASGI {scope['type']!r}")
         started = perf_counter()
-        path: str = scope["path"].removeprefix(scope.get("root_path", ""))
-        headers = dict(scope["headers"])
-        routes = self._places.get(path)
-        more: Headers = []
+        if self._owned is not None and (self._starting is None or not self._starting.done()):
+            await self.start()
+        request = _request(scope)
         abandon = False
-        if routes is not None:
-            reply, more, abandon = await self._take(routes, scope, headers, receive)
-        else:
-            reply = self._elsewhere(scope["method"], path)
-            path = path if reply.status == 200 else ""
-        await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers + more})
-        body = b"" if scope["method"] == "HEAD" else reply.body
+        try:
+            reply = await self._serve(request, receive)
+        except Refusal as refusal:
+            reply, abandon = self.refused(refusal), refusal.abandon
+        headers = reply.headers + request.more
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        body = b"" if request.method == "HEAD" else reply.body
         await send({"type": "http.response.body", "body": body, "more_body": abandon})
-        self.stats.count(path, reply.status, perf_counter() - started)
+        self.count(request, reply.status, perf_counter() - started)
         if abandon:
             await _drain(receive)
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _take(
-        self, routes: Mapping[str, Route], scope: Scope, headers: RequestHeaders, receive: Receive
-    ) -> tuple[Answer, Headers, bool]:
-        """The answer, the headers to add to it, and whether the connection is to be given up after it."""
-        route = routes.get(scope["method"])
-        if route is None:
-            return *self._no_route(routes, scope["method"], headers), False
-        more = route.cors.headers(headers)
+    async def _serve(self, request: Request, receive: Receive) -> Answer:
+        reply = self.begin(request)
+        if reply is not None:
+            return reply
+        assert request.route is not None
+        body: Body = b""
+        if request.route.takes_body:
+            body = await self._body.read(request.route.rules, receive)
+        outcome = request.route.take(request, body)
+        return await self._wait(outcome) if isinstance(outcome, Pending) else outcome
+
+    async def _wait(self, pending: Pending) -> Answer:
         try:
-            return await route(scope, headers, receive), more, False
-        except Refusal as refusal:
-            return self._refuse(refusal), more, refusal.abandon
+            with self._ack_deadline:
+                await asyncio.wait({pending.future})
+        except TimeoutError:
+            raise self.too_late() from None
+        return pending.finish(pending.future)
 
-    def _no_route(
-        self, routes: Mapping[str, Route], method: str, headers: RequestHeaders
-    ) -> tuple[Answer, Headers]:
+    def _no_route(self, routes: Mapping[str, Route], request: Request) -> Answer:
         allow = (b"allow", ", ".join([*routes, "OPTIONS"]).encode())
-        if method != "OPTIONS":
+        if request.method != "OPTIONS":
             # HEAD too: a probe must not be counted as an event, so it cannot be answered as GET would be.
-            return self._refuse(_not_allowed(routes, allow)), []
-        wanted = headers.get(b"access-control-request-method", b"").decode("latin-1")
+            request.route = next(iter(routes.values()))
+            raise _not_allowed(routes, allow)
+        wanted = request.headers.get(b"access-control-request-method", b"").decode("latin-1")
         route = routes.get(wanted)
-        return answer(204, b"", allow), route.cors.preflight(headers, wanted) if route else []
+        request.route = route or next(iter(routes.values()))
+        more: Headers = route.cors.preflight(request.headers, wanted) if route else []
+        return answer(204, b"", allow, *more)
 
-    def _elsewhere(self, method: str, path: str) -> Answer:
-        """The page, or nothing."""
-        found = self._pages.get(path)
+    def _elsewhere(self, request: Request) -> Answer:
+        """A page, or nothing."""
+        found = self._pages.get(request.path)
         if found is None:
-            return self._refuse(Refusal(404, "not found", "no route has this path"))
-        if method not in ("GET", "HEAD"):
-            return self._refuse(_not_allowed(["GET"], (b"allow", b"GET, HEAD")))
+            raise Refusal(404, "not found", "no route has this path")
+        if request.method not in ("GET", "HEAD"):
+            raise _not_allowed(["GET"], (b"allow", b"GET, HEAD"))
         return found
 
-    def _refuse(self, refusal: Refusal) -> Answer:
-        self.stats.refuse(refusal.error)
-        return refusal.answer()
+
+def _config(options: Mapping[str, Any]) -> CollectorConfig:
+    try:
+        return CollectorConfig.model_validate(options)
+    except ValidationError as error:
+        lines = [
+            f"collector.{'.'.join(map(str, each['loc']))}: {each['msg'].removeprefix('Value error, ')}"
+            for each in error.errors(include_url=False, include_input=False)
+        ]
+        raise ConfigError("\n".join(lines), op="make collector") from None
+
+
+def _request(scope: Scope) -> Request:
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    headers: RequestHeaders = join_headers(scope["headers"])
+    query: bytes = scope["query_string"]
+    target = scope.get("raw_path") or scope["path"].encode()
+    client = scope.get("client")
+    return Request(
+        scope["method"],
+        path.encode("utf-8", "surrogateescape"),
+        query,
+        headers,
+        client[0] if client else "",
+        target + b"?" + query if query else target,
+    )
 
 
 def _not_allowed(methods: Iterable[str], allow: tuple[bytes, bytes]) -> Refusal:

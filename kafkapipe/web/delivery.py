@@ -2,14 +2,15 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import ClosedError, DeadlineError, KafkaPipeError, QueueFull, RejectedError
-from .answers import Refusal
-from .deadline import Deadline
+from .answers import Answer, Refusal
+from .body import Body
 from .stats import CollectorStats
 
 if TYPE_CHECKING:
@@ -24,7 +25,52 @@ _log = logging.getLogger("kafkapipe.collector")
 _RETRY = [(b"retry-after", b"1")]
 _TOO_LARGE = frozenset({"MSG_SIZE_TOO_LARGE", "RECORD_LIST_TOO_LARGE"})
 
-Events = Sequence[bytes | bytearray]
+RecordHeaders = Sequence[tuple[str, bytes]]
+
+
+@dataclass(slots=True)
+class Batch:
+    """Events for one topic; keys and headers have one item for each, or are None."""
+
+    topic: str
+    values: list[bytes | bytearray]
+    keys: list[bytes | None] | None = None
+    headers: list[RecordHeaders] | None = None
+
+    def part(self, indexes: Iterable[int]) -> "Batch":
+        """These of its events."""
+        chosen = list(indexes)
+        return Batch(
+            self.topic,
+            [self.values[i] for i in chosen],
+            None if self.keys is None else [self.keys[i] for i in chosen],
+            None if self.headers is None else [self.headers[i] for i in chosen],
+        )
+
+
+class Spool(Protocol):
+    """Where events go that Kafka does not take now, to be brought there later."""
+
+    async def put(
+        self,
+        topic: str,
+        values: Sequence[bytes | bytearray],
+        keys: Sequence[bytes | None] | None,
+        headers: Sequence[RecordHeaders] | None,
+    ) -> None:
+        """Returns when they are safe; raises KafkaPipeError when there is no room for them."""
+
+
+class Pending:
+    """An answer that waits: when ``future`` is done, ``finish`` gives the answer or raises Refusal."""
+
+    __slots__ = ("finish", "future")
+
+    def __init__(
+        self, future: "asyncio.Future[Any]", finish: Callable[["asyncio.Future[Any]"], Answer]
+    ) -> None:
+        self.future = future
+        self.finish = finish
 
 
 class KafkaHealth:
@@ -41,6 +87,11 @@ class KafkaHealth:
         It fades because an instance that says it is not ready may get no more requests to disprove it with.
         """
         return self._problem if monotonic() - self._seen < PROBLEM_SECONDS else None
+
+    @property
+    def troubled(self) -> bool:
+        """Whether events were refused and none was taken since, however long ago."""
+        return self._problem is not None
 
     def good(self) -> None:
         """Events were taken."""
@@ -59,65 +110,104 @@ class KafkaHealth:
 class Delivery:
     """The way of events into Kafka, and what came of it counted and judged."""
 
-    def __init__(self, producer: "Producer", stats: CollectorStats, *, ack_seconds: float) -> None:
+    def __init__(
+        self, producer: "Producer", stats: CollectorStats, *, ack_seconds: float, spool: Spool | None = None
+    ) -> None:
         self.health = KafkaHealth()
+        self.ack_seconds = ack_seconds
+        self.spool = spool
         self._producer = producer
         self._stats = stats
-        self._deadline = Deadline(ack_seconds)
+        producer.on_unwatched_failure(self._lost)
 
-    async def take(self, topic: str, events: Events, *, queued: bool) -> None:
-        """Returns when the local queue has the events (``queued``), or else when the broker confirmed them.
+    def post(self, topic: str, body: Body, max_events: int) -> int:
+        """Queue all events of a body in one crossing, with nobody waiting for them; 0 when some are not fit.
 
-        :raises Refusal: 503 when Kafka cannot take them now, 413 when one is larger than the topic takes
+        :raises Refusal: 503 when Kafka cannot take them now
         """
-        pending = self._enqueue(topic, events)
-        if queued:
-            pending.add_done_callback(partial(self._settle, len(events)))
-        else:
-            result = await self._confirmation(pending)
-            if result.failed:
-                raise self._refusal(result)
-            self.health.good()
-        self._stats.events_accepted += len(events)
-
-    def _enqueue(self, topic: str, events: Events) -> "asyncio.Future[BatchResult]":
+        if self.health.troubled or self.spool is not None:
+            return 0  # the slow way finds out whether it takes them again
         try:
-            return self._producer.try_send_many(topic, events)
-        except QueueFull as error:
-            self.health.bad(error)
-            raise _unavailable("the queue to Kafka is full; none was taken") from None
-        except ClosedError:
-            raise _unavailable("the collector is stopping; none was taken") from None
-        except RejectedError:
-            raise Refusal(413, "too many events", "the queue to Kafka never has room for so much") from None
+            count = self._producer.post(topic, body, max_events)
         except KafkaPipeError as error:
-            self.health.bad(error)
-            raise _unavailable("Kafka cannot be written to; none was taken") from None
+            raise self._refused(error) from None
+        self._stats.events_accepted += count
+        return count
 
-    async def _confirmation(self, pending: "asyncio.Future[BatchResult]") -> "BatchResult":
+    def post_watched(self, topic: str, body: Body, max_events: int) -> "asyncio.Future[BatchResult] | None":
+        """The same with a future of the results; None when some are not fit."""
+        if self.spool is not None:
+            return None
         try:
-            with self._deadline:
-                return await pending
-        except TimeoutError:
-            detail = f"Kafka did not confirm within {self._deadline.seconds:g} s; the events may still arrive"
-            self.health.bad(DeadlineError(detail))
-            raise _unavailable(detail) from None
+            return self._producer.post_watched(topic, body, max_events)
+        except KafkaPipeError as error:
+            raise self._refused(error) from None
+
+    def enqueue(self, batch: Batch) -> "asyncio.Future[BatchResult]":
+        """Queue a batch, all of it or nothing.
+
+        :raises Refusal: 503 when Kafka cannot take it now, 413 when it never can
+        """
+        try:
+            return self._producer.try_send_many(
+                batch.topic, batch.values, keys=batch.keys, headers=batch.headers
+            )
+        except KafkaPipeError as error:
+            raise self._refused(error) from None
+
+    def count(self, events: int) -> None:
+        """So many were answered as taken."""
+        self._stats.events_accepted += events
+
+    def let_go(self, pending: "asyncio.Future[BatchResult]", count: int) -> None:
+        """The queue has them and that is enough: what becomes of them is only counted."""
+        self._stats.events_accepted += count
+        pending.add_done_callback(partial(self._settle, count))
+
+    def judge(self, pending: "asyncio.Future[BatchResult]", count: int) -> None:
+        """Returns when the broker confirmed them all; ``pending`` is done.
+
+        :raises Refusal: 503 when Kafka did not take them, 413 when one is larger than the topic takes
+        """
+        try:
+            result = pending.result()
         except KafkaPipeError as error:
             self.health.bad(error)
             raise _unavailable("Kafka did not confirm; the events may still arrive") from None
+        if result.failed:
+            raise self.refusal(result.delivered, result.failed)
+        self.health.good()
+        self._stats.events_accepted += count
 
-    def _refusal(self, result: "BatchResult") -> Refusal:
-        first = result.failed[0][1]
+    def too_late(self) -> Refusal:
+        """The refusal of events that Kafka did not confirm in time."""
+        detail = f"Kafka did not confirm within {self.ack_seconds:g} s; the events may still arrive"
+        self.health.bad(DeadlineError(detail))
+        return _unavailable(detail)
+
+    def refusal(self, delivered: int, failed: Sequence[tuple[int, KafkaPipeError]]) -> Refusal:
+        """The refusal that says which events were not taken, and counts those that were."""
         more = {
-            "accepted": result.delivered,
-            "rejected": [{"index": index, "reason": _reason(error)} for index, error in result.failed],
+            "accepted": delivered,
+            "rejected": [{"index": index, "reason": _reason(error)} for index, error in failed],
         }
-        self._stats.events_accepted += result.delivered
-        if all(error.code in _TOO_LARGE for _, error in result.failed):
+        self._stats.events_accepted += delivered
+        if all(error.code in _TOO_LARGE for _, error in failed):
             return Refusal(413, "event too large", "an event is larger than its topic takes", more=more)
-        self.health.bad(first)
-        count = len(result.failed)
-        return _unavailable(f"{count} of {result.delivered + count} events were not taken", more)
+        self.health.bad(next(error for _, error in failed if error.code not in _TOO_LARGE))
+        count = len(failed)
+        return _unavailable(f"{count} of {delivered + count} events were not taken", more)
+
+    def _refused(self, error: KafkaPipeError) -> Refusal:
+        if isinstance(error, ClosedError):
+            return _unavailable("the collector is stopping; none was taken")
+        if isinstance(error, RejectedError):
+            return Refusal(413, "too many events", "the queue to Kafka never has room for so much")
+        self.health.bad(error)
+        full = isinstance(error, QueueFull)
+        return _unavailable(
+            f"{'the queue to Kafka is full' if full else 'Kafka cannot be written to'}; none was taken"
+        )
 
     def _settle(self, count: int, pending: "asyncio.Future[BatchResult]") -> None:
         try:
@@ -125,10 +215,16 @@ class Delivery:
         except KafkaPipeError as error:
             failed = [(index, error) for index in range(count)]
         if failed:
-            self._stats.events_lost += len(failed)
-            self.health.bad(failed[0][1])
+            self._count_lost(failed)
         else:
             self.health.good()
+
+    def _lost(self, result: "BatchResult") -> None:
+        self._count_lost(result.failed)
+
+    def _count_lost(self, failed: Sequence[tuple[int, KafkaPipeError]]) -> None:
+        self._stats.events_lost += len(failed)
+        self.health.bad(failed[0][1])
 
 
 def _unavailable(detail: str, more: dict[str, object] | None = None) -> Refusal:

@@ -40,7 +40,7 @@ class Running:
     def __init__(self, cluster, *, ack_seconds=10.0, **properties):
         self.producer = Producer(cluster.bootstrap, **{"linger_ms": 1, **properties})
         config = CollectorConfig.model_validate({"routes": ROUTES})
-        self.collector = Collector(config, self.producer, ack_seconds=ack_seconds)
+        self.collector = Collector.from_config(config, self.producer, ack_seconds=ack_seconds)
         self.server = Server(self.collector, "127.0.0.1:0", option="collector.listen")
 
     async def __aenter__(self):

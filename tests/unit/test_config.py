@@ -324,8 +324,8 @@ GOOD = "topics: [t]\nsink: {type: null}\n"
         ),
         (
             "collector: {routes: [{method: GET, path: /a, topic: t, event: {a: $qeury.x}}]}",
-            "f.yaml:1: collector.routes[0].event.a: must be $now, $header.NAME, $query.NAME or plain text "
-            "($$ for a leading dollar sign), not '$qeury.x'",
+            "f.yaml:1: collector.routes[0].event.a: '$qeury.x' is none of $now, $uuid, $ip, $header.NAME, "
+            "$query.NAME, $path.NAME, $body, $body.FIELD; write $$ for a leading dollar sign",
         ),
     ],
 )

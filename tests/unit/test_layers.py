@@ -105,6 +105,7 @@ PYTHON_LAYERS = {
     "application": {"library", "stack", "web", "console"},
     "cli": {"library", "stack", "web", "console", "application"},
     "__main__": {"cli"},
+    "__init__": {"library", "web"},  # shows the public names; each is imported when it is used
 }
 
 
