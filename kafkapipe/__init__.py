@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .pipeline import Pipeline
     from .producer import Producer
     from .reader import PartitionRange, ReadEstimate, Table, read
+    from .replaying import ReplayProgress, ReplayResult, replay
     from .topics import validate_topic_name
     from .web.collector import Collector
 
@@ -64,6 +65,8 @@ _HOMES = {
     "ReadEstimate": "reader",
     "Record": "_core",
     "RecordMetadata": "_core",
+    "ReplayProgress": "replaying",
+    "ReplayResult": "replaying",
     "Route": "_collecting",
     "Table": "reader",
     "TopicDescription": "admin",
@@ -71,6 +74,7 @@ _HOMES = {
     "TopicPartition": "_offsets",
     "Transaction": "_transaction",
     "read": "reader",
+    "replay": "replaying",
     "validate_topic_name": "topics",
 }
 
@@ -107,6 +111,8 @@ __all__ = [
     "Record",
     "RecordMetadata",
     "RejectedError",
+    "ReplayProgress",
+    "ReplayResult",
     "RetryableError",
     "Route",
     "Table",
@@ -115,6 +121,7 @@ __all__ = [
     "TopicPartition",
     "Transaction",
     "read",
+    "replay",
     "validate_topic_name",
 ]
 

@@ -101,6 +101,14 @@ def check_file_path(template: str) -> str:
     return template
 
 
+def with_mark(template: str, mark: str) -> str:
+    """The path with ``.MARK`` before the ending of its files' names."""
+    folder, slash, name = template.rpartition("/")
+    stem, brace, tail = name.rpartition("}")
+    before, dot, ending = tail.partition(".")
+    return f"{folder}{slash}{stem}{brace}{before}.{mark}{dot}{ending}"
+
+
 def check_absolute(template: str) -> str:
     """A path that starts at the root."""
     if not template.startswith("/"):

@@ -8,7 +8,7 @@ and ``${file:PATH}`` a file's content.
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -432,10 +432,28 @@ def _load(document: _yaml.Document, bootstrap: str | None) -> Config:
     )
 
 
-def to_core_json(name: str, pipeline: PipelineConfig, kafka: Mapping[str, str]) -> str:
+class SinkFile(Section):
+    """A file that holds a sink and nothing else."""
+
+    sink: Sink
+    """Where the records go."""
+
+
+def load_sink(path: str | os.PathLike[str]) -> Hdfs | File | Elasticsearch | Null:
+    """The sink in this YAML file, whose one key is ``sink``. Raises ConfigError as ``load`` does."""
+    return validate(_yaml.read(path, "sink"), SinkFile).sink
+
+
+def to_core_json(
+    name: str,
+    pipeline: PipelineConfig,
+    kafka: Mapping[str, str],
+    ranges: Sequence[Mapping[str, Any]] | None = None,
+) -> str:
     """The document that the C core reads for a pipeline: every key present, bytes and milliseconds.
 
-    ``name`` is the pipeline's, ``kafka`` the properties of the whole file. Holds secrets: never show it.
+    ``name`` is the pipeline's, ``kafka`` the properties of the whole file, ``ranges`` what alone is read of
+    the topics. Holds secrets: never show it.
     """
     topic = pipeline.dead_letter.topic if isinstance(pipeline.dead_letter, DeadLetterConfig) else None
     mode = "topic" if topic else pipeline.dead_letter or "stop"
@@ -445,6 +463,7 @@ def to_core_json(name: str, pipeline: PipelineConfig, kafka: Mapping[str, str]) 
             "name": name,
             "group": pipeline.group or name,
             "topics": pipeline.topics,
+            "ranges": ranges,
             "workers": pipeline.workers,
             "kafka": {**properties, "auto.offset.reset": pipeline.start},
             "in_flight_bytes": pipeline.in_flight,

@@ -133,8 +133,8 @@ def _member(found: Sequence[Any]) -> MemberInfo:
 
 
 async def _committed(client: Client, group: str, deadline: Deadline) -> dict[Place, int]:
-    rows = await client.call("committed", group, timeout=deadline.left)
-    return {(topic, partition): offset for topic, partition, offset in rows if offset > _NO_OFFSET}
+    rows = await client.call("committed", group, [], timeout=deadline.left)
+    return {(topic, partition): offset for topic, partition, offset, *_ in rows if offset > _NO_OFFSET}
 
 
 async def _existing_ends(client: Client, wanted: Iterable[Place], deadline: Deadline) -> dict[Place, int]:

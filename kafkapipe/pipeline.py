@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from . import _core, _html, _properties
 from ._problems import validate
+from ._ranges import Range
 from ._yaml import Document
 from .config import Elasticsearch, File, Hdfs, Null, PipelineConfig, to_core_json
 from .errors import ClosedError, FatalError
@@ -55,14 +56,25 @@ class Pipeline:
         self._open(to_core_json(name, config, _properties.collect(None, kafka, {})))
 
     @classmethod
-    def from_config(cls, name: str, config: PipelineConfig, kafka: Mapping[str, str]) -> Self:
-        """A pipeline as a configuration file describes it; ``kafka`` are the whole file's properties."""
+    def from_config(
+        cls,
+        name: str,
+        config: PipelineConfig,
+        kafka: Mapping[str, str],
+        ranges: Sequence[Range] | None = None,
+    ) -> Self:
+        """A pipeline as a configuration file describes it; ``kafka`` are the whole file's properties.
+
+        With ``ranges`` it reads these alone of its topics, and is drained at their ends.
+        """
         self = cls.__new__(cls)
-        self._open(to_core_json(name, config, kafka))
+        parts = None if ranges is None else [each.core() for each in ranges]
+        self._open(to_core_json(name, config, kafka, parts), ranges)
         return self
 
-    def _open(self, document: str) -> None:
+    def _open(self, document: str, ranges: Sequence[Range] | None = None) -> None:
         self._core: _core.Pipeline | None = _core.Pipeline(document)
+        self._ranges = ranges
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
         self._last = Snapshot(json.loads(self._core.snapshot()))
@@ -90,7 +102,11 @@ class Pipeline:
 
         Raises FatalError when the pipeline fails meanwhile.
         """
-        wanted = {(topic, number): high for topic, number, low, high, _ in await self._ends() if high > low}
+        if self._ranges is not None:
+            wanted = {(each.topic, each.partition): each.end for each in self._ranges}
+        else:
+            ends = await self._ends()
+            wanted = {(topic, number): high for topic, number, low, high, _ in ends if high > low}
         while wanted:
             await self._until(partial(self._may_have_committed, wanted))
             now = {(topic, number): committed for topic, number, _, _, committed in await self._ends()}

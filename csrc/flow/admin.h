@@ -22,7 +22,8 @@ typedef struct {
 typedef struct {
     const char *topic; /* borrowed */
     int32_t partition;
-    int64_t offset; /* or a time in ms, where it is said; RD_KAFKA_OFFSET_END and ..._BEGINNING are both */
+    int64_t offset;       /* or a time in ms, where it is said; RD_KAFKA_OFFSET_END and ..._BEGINNING are both */
+    const char *metadata; /* of a commit; borrowed. NULL: none */
 } kp_admin_offset;
 
 /* An access rule, or a filter for rules: names are the library's ("TOPIC", "LITERAL", "READ", "ALLOW"), in a filter
@@ -78,8 +79,9 @@ kp_status kp_admin_describe_group(kp_admin *self, const char *name, int timeout_
                                   kp_error *err) KP_MUST_CHECK;
 kp_status kp_admin_delete_group(kp_admin *self, const char *name, int timeout_ms, void *ticket,
                                 kp_error *err) KP_MUST_CHECK;
-kp_status kp_admin_committed(kp_admin *self, const char *group, int timeout_ms, void *ticket,
-                             kp_error *err) KP_MUST_CHECK;
+/* Of these partitions, whatever their offsets say; none: of all that the group has committed. */
+kp_status kp_admin_committed(kp_admin *self, const char *group, const kp_admin_offset *of, size_t count, int timeout_ms,
+                             void *ticket, kp_error *err) KP_MUST_CHECK;
 kp_status kp_admin_commit(kp_admin *self, const char *group, const kp_admin_offset *offsets, size_t count,
                           int timeout_ms, void *ticket, kp_error *err) KP_MUST_CHECK;
 
@@ -98,7 +100,8 @@ void kp_admin_answer_deinit(kp_admin_answer *answer);
 
 /* Appends what an answer of status KP_OK says, as JSON:
  *   describe_config     [[name, value, is_own], ...]; value null: secret, or none; is_own: set for this topic
- *   delete_records, committed, commit     [[topic, partition, offset], ...]; offset -1001: none
+ *   delete_records, committed, commit     [[topic, partition, offset], ...]; offset -1001: none; a fourth value is the
+ *                                         metadata of a commit that has some
  *   list_groups         [[name, state], ...]
  *   describe_group      {"state", "assignor", "coordinator": id or null,
  *                        "members": [[id, instance or null, client, host, [[topic, partition], ...]], ...]}

@@ -57,6 +57,10 @@ static kp_status append_partitions(kp_buf *out, const rd_kafka_topic_partition_l
             KP_TRY(kp_buf_append_text(out, ",", err));
             KP_TRY(kp_buf_append_int(out, each->offset, err));
         }
+        if (offsets && each->metadata_size) { /* the library does not end it with NUL */
+            KP_TRY(kp_buf_append_text(out, ",", err));
+            KP_TRY(kp_buf_append_json_string(out, (kp_bytes){each->metadata, each->metadata_size}, err));
+        }
         KP_TRY(kp_buf_append_text(out, "]", err));
     }
     KP_TRY(kp_buf_append_text(out, "]", err));

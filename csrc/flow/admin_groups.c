@@ -36,15 +36,20 @@ kp_status kp_admin_delete_group(kp_admin *self, const char *name, int timeout_ms
     return KP_OK;
 }
 
-kp_status kp_admin_committed(kp_admin *self, const char *group, int timeout_ms, void *ticket, kp_error *err) {
+kp_status kp_admin_committed(kp_admin *self, const char *group, const kp_admin_offset *of, size_t count, int timeout_ms,
+                             void *ticket, kp_error *err) {
     rd_kafka_AdminOptions_t *options = kp_admin_call_open(self, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS,
                                                           "read offsets of group", group, timeout_ms, ticket, err);
     if (!options) {
         return err->status;
     }
-    rd_kafka_ListConsumerGroupOffsets_t *all = rd_kafka_ListConsumerGroupOffsets_new(group, NULL);
-    rd_kafka_ListConsumerGroupOffsets(self->client, &all, 1, options, self->answers);
-    rd_kafka_ListConsumerGroupOffsets_destroy(all);
+    rd_kafka_topic_partition_list_t *partitions = count ? kp_admin_partitions_new(of, count) : NULL;
+    rd_kafka_ListConsumerGroupOffsets_t *wish = rd_kafka_ListConsumerGroupOffsets_new(group, partitions);
+    rd_kafka_ListConsumerGroupOffsets(self->client, &wish, 1, options, self->answers);
+    rd_kafka_ListConsumerGroupOffsets_destroy(wish);
+    if (partitions) {
+        rd_kafka_topic_partition_list_destroy(partitions);
+    }
     rd_kafka_AdminOptions_destroy(options);
     return KP_OK;
 }

@@ -1,6 +1,8 @@
 /* The admin client's calls that the library has only as waiting ones: see admin.h. */
 #include "flow/admin_parts.h"
 
+#include <string.h>
+
 kp_status kp_admin_metadata(kp_admin *self, const char *topic, int timeout_ms, const struct rd_kafka_metadata **out,
                             kp_error *err) {
     rd_kafka_topic_t *handle = NULL;
@@ -83,7 +85,12 @@ kp_status kp_admin_cluster(kp_admin *self, int timeout_ms, kp_buf *out, kp_error
 rd_kafka_topic_partition_list_t *kp_admin_partitions_new(const kp_admin_offset *offsets, size_t count) {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)count);
     for (size_t i = 0; i < count; i++) {
-        rd_kafka_topic_partition_list_add(list, offsets[i].topic, offsets[i].partition)->offset = offsets[i].offset;
+        rd_kafka_topic_partition_t *entry =
+            rd_kafka_topic_partition_list_add(list, offsets[i].topic, offsets[i].partition);
+        entry->offset = offsets[i].offset;
+        entry->metadata =
+            offsets[i].metadata ? strdup(offsets[i].metadata) : NULL; /* the library frees it with free() */
+        entry->metadata_size = entry->metadata ? strlen(entry->metadata) : 0;
     }
     return list;
 }

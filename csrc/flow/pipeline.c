@@ -62,6 +62,8 @@ static kp_status read_config(kp_pipeline_config *config, kp_bytes text, kp_error
     KP_TRY(kp_json_need_int(config->document, "in_flight_bytes", &config->in_flight_bytes, err));
     KP_TRY(kp_json_need_int(config->document, "backoff_min_ms", &config->backoff_min_ms, err));
     KP_TRY(kp_json_need_int(config->document, "backoff_max_ms", &config->backoff_max_ms, err));
+    config->ranges =
+        kp_json_is_array(kp_json_get(config->document, "ranges")) ? kp_json_get(config->document, "ranges") : NULL;
     KP_TRY(read_dead_letter(config, err));
     KP_TRY(read_sink(config, err));
     if (config->workers < 1 || config->backoff_min_ms < 1) {

@@ -161,6 +161,7 @@ static void turn(kp_worker *self, bool reading) {
     }
     flush_if_old(self, now_ms);
     kp_worker_write_ready(self);
+    kp_range_seal(self);
     if (self->draining) {
         seal_leaving(self);
     }

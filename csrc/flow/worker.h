@@ -32,6 +32,7 @@ typedef struct { /* read once from the document, then constant; strings are borr
     int64_t backoff_max_ms;
     kp_dead_mode dead_mode;
     const char *dead_topic;
+    const kp_json *ranges; /* of bounded reading, see worker_range.c; NULL: everything, for ever */
 } kp_pipeline_config;
 
 typedef struct {
@@ -84,6 +85,13 @@ typedef struct {
     bool recovering;  /* the intent was found at assignment */
     bool commit_sent; /* the commit under way has this partition */
     int64_t commit_offset;
+    /* bounded reading only */
+    bool at_end; /* paused; none of ours, or its range was read */
+    bool chosen_only;
+    const kp_json *chosen; /* the next offset that is wanted, or behind it; borrowed from the document */
+    int64_t range_end;
+    int64_t from_ms;
+    int64_t until_ms;
 } kp_part;
 
 typedef struct kp_worker kp_worker;
@@ -125,6 +133,7 @@ struct kp_worker {
     int64_t queue_bytes_max;
     bool queue_was_full;      /* since fetchers were woken */
     bool paused;              /* partitions are paused in the consumer */
+    bool has_paused;          /* some were; it keeps that in mind for one that comes back */
     bool draining;            /* nothing new is read */
     bool drained;             /* and nothing is left to be committed; the others know */
     int64_t stalled_since_ms; /* 0: not stalled */
@@ -180,6 +189,14 @@ kp_status kp_worker_open_consumer(kp_worker *self, kp_error *err) KP_MUST_CHECK;
 void kp_worker_close_consumer(kp_worker *self);
 void kp_worker_consume(kp_worker *self);
 void kp_worker_measure(kp_worker *self); /* lag, high water marks, assignment */
+
+/* worker_range.c: bounded reading; without ranges these do nothing and want everything */
+void kp_range_begin(const kp_worker *self, kp_part *part); /* its checkpoint begins at the range, or goes on in it */
+bool kp_range_wants(kp_worker *self, kp_part *part, const rd_kafka_message_t *message); /* false: it is dealt with */
+void kp_range_passed(kp_worker *self, kp_part *part, int64_t offset); /* all before offset came, or never will */
+void kp_range_pause(kp_worker *self);                                 /* the partitions that are at their end */
+void kp_range_seal(kp_worker *self);                                  /* what is open of them */
+int64_t kp_range_left(const kp_part *part);                           /* offsets that are not committed */
 
 /* worker_fetch.c */
 bool kp_worker_fetchers_sleep(void); /* this librdkafka's, when the queue was full */

@@ -114,6 +114,7 @@ static kp_status begin(kp_worker *self, kp_part *part, kp_bytes metadata, kp_err
             self->config->group, part->topic, part->partition));
     }
     kp_checkpoint_init(&part->cp, part->phase == PART_PUBLISH ? part->intent.end : part->committed);
+    kp_range_begin(self, part);
     KP_TRY(new_slot(self, part, err));
     if (self->sink->ops->begin) {
         KP_TRY(self->sink->ops->begin(self->sink, part->slot, part->topic, part->partition, err));

@@ -185,6 +185,9 @@ static void begin_anew_if(kp_worker *self, kp_status st, kp_error *err) {
 
 static void assign(kp_worker *self, rd_kafka_topic_partition_list_t *list) {
     kp_error err;
+    if (self->has_paused && !self->paused && list->cnt) {
+        rd_kafka_resume_partitions(self->rk, list);
+    }
     if (is_cooperative(self)) {
         begin_anew_if(self, kp_kafka_error_take(&err, rd_kafka_incremental_assign(self->rk, list), "assignment"), &err);
     } else {
@@ -193,6 +196,7 @@ static void assign(kp_worker *self, rd_kafka_topic_partition_list_t *list) {
     if (self->paused && list->cnt) {
         rd_kafka_pause_partitions(self->rk, list);
     }
+    kp_range_pause(self);
 }
 
 static void on_assign(kp_worker *self, rd_kafka_topic_partition_list_t *list) {
@@ -313,13 +317,17 @@ static void on_end(kp_worker *self, const rd_kafka_message_t *message) {
     kp_part *part = part_of(self, message);
     int64_t next = part ? kp_checkpoint_delivered(&part->cp) : -1;
     int64_t last = message->offset - 1;
-    if (next < 0 || next > last) {
+    if (next < 0 || part->at_end) {
         return;
     }
-    if (kp_checkpoint_deliver(&part->cp, next, last, &err) != KP_OK ||
-        kp_checkpoint_settle(&part->cp, next, last, &err) != KP_OK) {
+    if (part->range_end && last >= part->range_end) { /* behind it is not ours */
+        last = part->range_end - 1;
+    }
+    if (next <= last && (kp_checkpoint_deliver(&part->cp, next, last, &err) != KP_OK ||
+                         kp_checkpoint_settle(&part->cp, next, last, &err) != KP_OK)) {
         kp_worker_fail(self, &err);
     }
+    kp_range_passed(self, part, message->offset);
 }
 
 /* Below what is committed: the topic was made anew or lost its end, and auto.offset.reset has chosen where to go on.
@@ -352,6 +360,7 @@ static bool is_next(kp_worker *self, kp_part *part, int64_t offset) {
  * nothing is taken: a record behind the one that was not taken would be committed over it. */
 static void on_message(kp_worker *self, rd_kafka_message_t *message) {
     kp_error err;
+    int64_t offset = message->offset;
     bool failed = self->fatal.status != KP_OK;
     kp_part *part = message->err || failed ? NULL : part_of(self, message);
     if (failed) {
@@ -362,11 +371,17 @@ static void on_message(kp_worker *self, rd_kafka_message_t *message) {
         on_end(self, message);
     } else if (message->err) {
         kp_worker_on_consumer_error(self, message);
-    } else if (part && is_next(self, part, message->offset)) {
-        if (take(self, part, message, &err) == KP_OK) {
+    } else if (part && is_next(self, part, offset)) {
+        bool wanted = kp_range_wants(self, part, message);
+        if (wanted && take(self, part, message, &err) != KP_OK) {
+            kp_worker_fail(self, &err);
+            wanted = false;
+        } else {
+            kp_range_passed(self, part, offset + 1);
+        }
+        if (wanted) {
             return;
         }
-        kp_worker_fail(self, &err);
     }
     rd_kafka_message_destroy(message);
 }
@@ -407,6 +422,9 @@ done:
 static int64_t part_lag(kp_worker *self, kp_part *part) {
     int64_t low = -1;
     int64_t high = -1;
+    if (self->config->ranges) {
+        return kp_range_left(part);
+    }
     if (rd_kafka_get_watermark_offsets(self->rk, part->topic, part->partition, &low, &high) || high < 0) {
         return -1;
     }

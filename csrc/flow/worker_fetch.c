@@ -33,6 +33,8 @@ static void set_paused(kp_worker *self, bool paused) {
         (paused ? rd_kafka_pause_partitions : rd_kafka_resume_partitions)(self->rk, list);
         rd_kafka_topic_partition_list_destroy(list);
         self->paused = paused;
+        self->has_paused = true;
+        kp_range_pause(self);
     }
 }
 
@@ -83,7 +85,7 @@ void kp_worker_wake_fetchers(kp_worker *self) {
     self->queue_was_full = false;
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)self->part_count);
     for (size_t i = 0; i < self->part_count; i++) {
-        if (self->parts[i] && !self->parts[i]->gone) {
+        if (self->parts[i] && !self->parts[i]->gone && !self->parts[i]->at_end) {
             add_if_behind(self, self->parts[i], list);
         }
     }

@@ -319,11 +319,12 @@ static PyMethodDef methods[] = {
      PyDoc_STR("delete_group($self, name, timeout_ms, future, /)\n--\n\n"
                "Asks for a group's deletion.")},
     {"committed", kp_python_admin_committed, METH_VARARGS,
-     PyDoc_STR("committed($self, group, timeout_ms, future, /)\n--\n\n"
-               "Asks for a group's offsets: [[topic, partition, offset], ...].")},
+     PyDoc_STR("committed($self, group, partitions, timeout_ms, future, /)\n--\n\n"
+               "Asks for a group's offsets of these (topic, partition, any number), or of all for none: "
+               "[[topic, partition, offset], ...], with the metadata as a fourth value where there is some.")},
     {"commit", kp_python_admin_commit, METH_VARARGS,
      PyDoc_STR("commit($self, group, offsets, timeout_ms, future, /)\n--\n\n"
-               "Asks for a group to have these (topic, partition, offset).")},
+               "Asks for a group to have these (topic, partition, offset[, metadata]).")},
     {"create_acl", kp_python_admin_create_acl, METH_VARARGS,
      PyDoc_STR("create_acl($self, acl, timeout_ms, future, /)\n--\n\n"
                "Asks for an access rule.")},

@@ -49,10 +49,6 @@ PyObject *kp_python_admin_delete_group(PyObject *object, PyObject *args) {
     return call_by_name(object, args, kp_admin_delete_group);
 }
 
-PyObject *kp_python_admin_committed(PyObject *object, PyObject *args) {
-    return call_by_name(object, args, kp_admin_committed);
-}
-
 PyObject *kp_python_admin_list_groups(PyObject *object, PyObject *args) {
     int timeout_ms;
     PyObject *future;
@@ -157,9 +153,10 @@ PyObject *kp_python_admin_alter_config(PyObject *object, PyObject *args) {
 
 static int read_offset(PyObject *item, kp_admin_offset *out) {
     long long offset;
-    if (!PyTuple_Check(item) || !PyArg_ParseTuple(item, "siL", &out->topic, &out->partition, &offset)) {
+    if (!PyTuple_Check(item) ||
+        !PyArg_ParseTuple(item, "siL|z", &out->topic, &out->partition, &offset, &out->metadata)) {
         if (!PyErr_Occurred()) {
-            PyErr_SetString(PyExc_TypeError, "an offset is a tuple of topic, partition and offset");
+            PyErr_SetString(PyExc_TypeError, "an offset is a tuple of topic, partition, offset, and maybe metadata");
         }
         return -1;
     }
@@ -210,7 +207,10 @@ PyObject *kp_python_admin_delete_records(PyObject *object, PyObject *args) {
     return sent(object, future, st, &err);
 }
 
-PyObject *kp_python_admin_commit(PyObject *object, PyObject *args) {
+typedef kp_status (*offsets_call)(kp_admin *admin, const char *group, const kp_admin_offset *offsets, size_t count,
+                                  int timeout_ms, void *ticket, kp_error *err);
+
+static PyObject *call_by_offsets(PyObject *object, PyObject *args, const char *format, offsets_call call) {
     const char *group;
     PyObject *list;
     int timeout_ms;
@@ -219,7 +219,7 @@ PyObject *kp_python_admin_commit(PyObject *object, PyObject *args) {
     kp_admin_offset *offsets;
     size_t count;
     kp_admin *admin = kp_python_admin_usable(object);
-    if (!admin || !PyArg_ParseTuple(args, "sO!iO:commit", &group, &PyList_Type, &list, &timeout_ms, &future) ||
+    if (!admin || !PyArg_ParseTuple(args, format, &group, &PyList_Type, &list, &timeout_ms, &future) ||
         kp_python_admin_read_offsets(list, &offsets, &count) < 0) {
         return NULL;
     }
@@ -227,9 +227,17 @@ PyObject *kp_python_admin_commit(PyObject *object, PyObject *args) {
         kp_free(offsets);
         return NULL;
     }
-    kp_status st = kp_admin_commit(admin, group, offsets, count, timeout_ms, future, &err);
+    kp_status st = call(admin, group, offsets, count, timeout_ms, future, &err);
     kp_free(offsets);
     return sent(object, future, st, &err);
+}
+
+PyObject *kp_python_admin_committed(PyObject *object, PyObject *args) {
+    return call_by_offsets(object, args, "sO!iO:committed", kp_admin_committed);
+}
+
+PyObject *kp_python_admin_commit(PyObject *object, PyObject *args) {
+    return call_by_offsets(object, args, "sO!iO:commit", kp_admin_commit);
 }
 
 /* ---- access rules ---- */

@@ -25,6 +25,7 @@ COMMANDS = {
     "topics": (True, "Create, list, describe, change and delete topics."),
     "groups": (True, "List, describe, reset and delete consumer groups."),
     "produce": (True, "Send the lines of a file or of stdin to a topic."),
+    "replay": (True, "Send a range of a pipeline's topics through it once more."),
     "config": (False, "The options of a configuration file."),
     "versions": (False, "kafkapipe and every library it runs on."),
 }
