@@ -140,6 +140,11 @@ class Producer:
         ``failed`` of the result, with its index. Waits while the local queue is full; when cancelled then,
         the messages that were queued before go out.
 
+        A broker refuses a whole set of messages when the set is larger than ``max.message.bytes`` of the
+        topic. They are sent again then, one by one and in their order; only a message that was queued behind
+        them before the refusal came may be written before them. ``batch_size`` below that limit avoids both
+        (and in a transaction, which is aborted then, it is the only way).
+
         Raises FatalError and ClosedError as ``send``; TypeError and ValueError for sequences that do not fit.
         """
         core = self._running()

@@ -11,6 +11,8 @@ static void read_limits(kp_producer *self, const rd_kafka_conf_t *conf) {
     int64_t kbytes = kp_kafka_conf_int(conf, "queue.buffering.max.kbytes", 1);
     self->max_messages = messages > 0 ? (size_t)messages : SIZE_MAX / 2; /* 0: no limit */
     self->max_bytes = (size_t)kbytes * 1024;
+    size_t size = 0; /* of the text with its end: an empty one is none */
+    self->transactional = rd_kafka_conf_get(conf, "transactional.id", NULL, &size) == RD_KAFKA_CONF_OK && size > 1;
 }
 
 kp_status kp_producer_new(kp_producer **out, rd_kafka_conf_t *conf, bool round_robin, kp_error *err) {
@@ -77,6 +79,7 @@ void kp_producer_free(kp_producer *self, kp_send **unfinished) {
     }
     kp_turns *turns = self->topics.turns; /* the library may ask whose turn it is to its end */
     kp_topic_table_deinit(&self->topics);
+    kp_producer_end_single(self);
     if (self->client) {
         rd_kafka_queue_destroy(self->queue);
         rd_kafka_purge(self->client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
@@ -143,9 +146,15 @@ static rd_kafka_resp_err_t while_open(rd_kafka_resp_err_t code) {
     return code == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT ? (rd_kafka_resp_err_t)KP_SEND_PURGED_INFLIGHT : code;
 }
 
-static void settle_report(kp_producer *self, const rd_kafka_message_t *message) {
+/* Whether it has its result now. */
+static bool settle_report(kp_producer *self, const rd_kafka_message_t *message, bool single) {
     kp_slot *slot = message->_private;
     rd_kafka_timestamp_type_t type;
+    if (single) {
+        slot->send->topic->singly--;
+    } else if (message->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && kp_producer_send_singly(self, message)) {
+        return false;
+    }
     if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
         int64_t timestamp = rd_kafka_message_timestamp(message, &type);
         slot->delivery.partition = message->partition;
@@ -155,13 +164,14 @@ static void settle_report(kp_producer *self, const rd_kafka_message_t *message) 
     self->bytes -= message->len;
     kp_send_settle(slot, self->closing ? message->err : while_open(message->err));
     kp_send_finish_if_settled(self, slot->send);
+    return true;
 }
 
-static void read_reports(kp_producer *self, rd_kafka_event_t *event) {
+static void read_reports(kp_producer *self, rd_kafka_event_t *event, bool single) {
     const rd_kafka_message_t *message;
     size_t count = 0;
-    for (; (message = rd_kafka_event_message_next(event)); count++) {
-        settle_report(self, message);
+    while ((message = rd_kafka_event_message_next(event))) {
+        count += settle_report(self, message, single);
     }
     atomic_fetch_sub_explicit(&self->outstanding, count, memory_order_relaxed);
 }
@@ -173,14 +183,14 @@ void kp_producer_note_fatal(kp_producer *self) {
     self->fatal.status = KP_FATAL;
 }
 
-static void read_event(kp_producer *self, rd_kafka_event_t *event) {
+static void read_event(kp_producer *self, rd_kafka_event_t *event, bool single) {
     switch (rd_kafka_event_type(event)) {
     case RD_KAFKA_EVENT_DR:
-        read_reports(self, event);
+        read_reports(self, event, single);
         break;
     case RD_KAFKA_EVENT_ERROR:
         /* anything but a fatal error is the library's own to heal; the log keeps its words */
-        if (rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__FATAL) {
+        if (rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__FATAL && !single) {
             kp_producer_note_fatal(self);
         }
         break;
@@ -190,9 +200,17 @@ static void read_event(kp_producer *self, rd_kafka_event_t *event) {
     rd_kafka_event_destroy(event);
 }
 
-kp_status kp_producer_drain(kp_producer *self, size_t max_events, kp_send **done, kp_error *err) {
+static size_t read_events(kp_producer *self, rd_kafka_queue_t *queue, size_t max_events) {
     rd_kafka_event_t *event;
     size_t count = 0;
+    while (count < max_events && (event = rd_kafka_queue_poll(queue, 0))) {
+        read_event(self, event, queue != self->queue);
+        count++;
+    }
+    return count;
+}
+
+kp_status kp_producer_drain(kp_producer *self, size_t max_events, kp_send **done, kp_error *err) {
     *done = NULL;
     kp_status st = kp_producer_check(self, err);
     if (st != KP_OK) {
@@ -200,11 +218,11 @@ kp_status kp_producer_drain(kp_producer *self, size_t max_events, kp_send **done
     }
     pthread_mutex_lock(&self->lock);
     kp_kafka_signal_clear(&self->signal);
-    while (count < max_events && (event = rd_kafka_queue_poll(self->queue, 0))) {
-        read_event(self, event);
-        count++;
+    size_t count = read_events(self, self->queue, max_events);
+    if (self->single) {
+        count += read_events(self, self->single_queue, max_events);
     }
-    if (count == max_events) {
+    if (count >= max_events) {
         kp_kafka_signal_raise(&self->signal);
     }
     *done = self->done;
@@ -220,9 +238,25 @@ kp_status kp_producer_drain(kp_producer *self, size_t max_events, kp_send **done
 
 /* ---- what waits ---- */
 
+/* Once it is there it stays. */
+static rd_kafka_t *single_of(kp_producer *self) {
+    pthread_mutex_lock(&self->lock);
+    rd_kafka_t *single = self->single;
+    pthread_mutex_unlock(&self->lock);
+    return single;
+}
+
 kp_status kp_producer_flush(kp_producer *self, int timeout_ms, kp_error *err) {
     kp_status st = kp_producer_check(self, err);
-    return st != KP_OK ? st : kp_kafka_error_set(err, rd_kafka_flush(self->client, timeout_ms), NULL, "flush");
+    if (st != KP_OK) {
+        return st;
+    }
+    rd_kafka_resp_err_t code = rd_kafka_flush(self->client, timeout_ms);
+    rd_kafka_t *single = single_of(self);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR && single) {
+        code = rd_kafka_flush(single, timeout_ms);
+    }
+    return kp_kafka_error_set(err, code, NULL, "flush");
 }
 
 kp_status kp_producer_purge(kp_producer *self, bool closing, kp_error *err) {
@@ -234,6 +268,10 @@ kp_status kp_producer_purge(kp_producer *self, bool closing, kp_error *err) {
     self->closing |= closing;
     pthread_mutex_unlock(&self->lock);
     int flags = RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT;
+    rd_kafka_t *single = single_of(self);
+    if (single) {
+        rd_kafka_purge(single, flags);
+    }
     return kp_kafka_error_set(err, rd_kafka_purge(self->client, flags), NULL, "purge");
 }
 
@@ -251,18 +289,18 @@ static rd_kafka_resp_err_t ask_for_topic(kp_producer *self, rd_kafka_topic_t *to
 }
 
 kp_status kp_producer_warm(kp_producer *self, kp_bytes topic, int timeout_ms, int *partitions, kp_error *err) {
-    rd_kafka_topic_t *handle = NULL;
+    kp_topic *known = NULL;
     char problem[KP_KAFKA_LOG_TEXT_MAX];
     kp_status st = kp_producer_lock(self, err);
     if (st != KP_OK) {
         return st;
     }
-    st = kp_topic_table_get(&self->topics, self->client, topic, &handle, err);
+    st = kp_topic_table_get(&self->topics, self->client, topic, &known, err);
     pthread_mutex_unlock(&self->lock);
     if (st != KP_OK) {
         return st;
     }
-    rd_kafka_resp_err_t code = ask_for_topic(self, handle, timeout_ms, partitions);
+    rd_kafka_resp_err_t code = ask_for_topic(self, known->handle, timeout_ms, partitions);
     kp_producer_problem(self, problem);
     bool broker = problem[0] && kp_kafka_status(code) != KP_REJECT;
     return kp_kafka_error_set(err, code, broker ? problem : NULL, "topic %.*s", (int)topic.length, topic.data);

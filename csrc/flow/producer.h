@@ -1,8 +1,9 @@
 /* Producer: batches of messages into Kafka, and a result for every message.
  *
  * A kp_send is one batch: it is handed in, piece by piece when the queue is full, and is done when each of its messages
- * was delivered or failed. A descriptor becomes readable when results wait; kp_producer_drain collects them. No
- * callback, no thread of its own.
+ * was delivered or failed. What a broker refuses because a set of messages is too large for its topic is sent once
+ * more, message by message, so that the one that is too large fails alone. A descriptor becomes readable when results
+ * wait; kp_producer_drain collects them. No callback, no thread of its own.
  *
  * Any thread may call, calls on one producer take turns. Only kp_producer_flush, _purge, _warm, _free and the
  * transactions wait. In a forked child every call fails with KP_FATAL, and kp_producer_free does nothing.

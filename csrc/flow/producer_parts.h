@@ -8,11 +8,17 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-/* The handles of the topics that were sent to, found by name: a hash table, at most half full. */
+typedef struct {
+    rd_kafka_topic_t *handle; /* owned */
+    rd_kafka_topic_t *single; /* owned: of the client that sends one message a set; NULL until it is needed */
+    size_t singly;            /* messages that are with that client: while there are some, others go there, too */
+} kp_topic;
+
+/* The topics that were sent to, found by name: a hash table, at most half full. */
 typedef struct {
     char *name; /* owned; NULL: a free place */
     size_t length;
-    rd_kafka_topic_t *handle; /* owned */
+    kp_topic *topic; /* owned */
 } kp_topic_entry;
 
 typedef struct {
@@ -25,8 +31,10 @@ typedef struct {
 
 void kp_topic_table_deinit(kp_topic_table *table);
 /* Makes the handle when there is none yet. Borrowed: lives as long as the table. */
-kp_status kp_topic_table_get(kp_topic_table *table, rd_kafka_t *client, kp_bytes name, rd_kafka_topic_t **out,
+kp_status kp_topic_table_get(kp_topic_table *table, rd_kafka_t *client, kp_bytes name, kp_topic **out,
                              kp_error *err) KP_MUST_CHECK;
+/* A handle of one more client, owned by the caller; NULL when the library refuses. */
+rd_kafka_topic_t *kp_topic_handle_new(kp_topic_table *table, rd_kafka_t *client, const char *name);
 
 struct kp_producer {
     pthread_mutex_t lock; /* of all below it but outstanding, which is read without */
@@ -41,8 +49,11 @@ struct kp_producer {
     kp_error txn_problem; /* why the first message of the transaction failed */
     bool txn_ready;       /* the transactional id is ours; of the thread that begins */
     bool closing;
+    rd_kafka_t *single; /* sends one message a set: NULL until it is needed */
+    rd_kafka_queue_t *single_queue;
     atomic_size_t outstanding;
 
+    bool transactional;
     size_t max_messages; /* SIZE_MAX: no limit */
     size_t max_bytes;
     unsigned process;
@@ -60,9 +71,9 @@ struct kp_send {
     void *owner;
     kp_send *next; /* in one list of the producer */
     kp_send *prev;
-    rd_kafka_topic_t *topic; /* borrowed from the producer: only for enqueue */
-    char *problem;           /* owned; the last problem with a broker when messages failed */
-    const char *name;        /* of the topic, behind the slots */
+    kp_topic *topic;  /* borrowed from the producer: only for enqueue and reports */
+    char *problem;    /* owned; the last problem with a broker when messages failed */
+    const char *name; /* of the topic, behind the slots */
     size_t count;
     size_t handed_in;
     size_t settled;
@@ -85,8 +96,15 @@ kp_status kp_producer_lock(kp_producer *self, kp_error *err) KP_MUST_CHECK;
 /* These with the lock held. */
 void kp_producer_note_fatal(kp_producer *self); /* keeps the library's fatal error: nothing can be sent any more */
 void kp_producer_note_failure(kp_producer *self, const kp_send *send); /* for the transaction */
+/* Whether a message that was refused as too large, maybe only together with others, is on its way again, alone. */
+bool kp_producer_send_singly(kp_producer *self, const rd_kafka_message_t *message);
 void kp_send_settle(kp_slot *slot, rd_kafka_resp_err_t code);
 void kp_send_finish_if_settled(kp_producer *self, kp_send *send);
 void kp_send_link(kp_producer *self, kp_send *send);
+/* Headers stay the caller's unless it succeeds. */
+rd_kafka_resp_err_t kp_send_produce(rd_kafka_t *client, rd_kafka_topic_t *topic, kp_slot *slot,
+                                    const kp_message *message);
+
+void kp_producer_end_single(kp_producer *self); /* without the lock: nobody else uses the producer any more */
 
 #endif

@@ -171,7 +171,10 @@ void kp_send_finish_if_settled(kp_producer *self, kp_send *send) {
 void kp_send_settle(kp_slot *slot, rd_kafka_resp_err_t code) {
     slot->delivery.code = code;
     slot->send->settled++;
-    slot->send->failed += code != RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (code != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        slot->delivery.timestamp_ms = -1;
+        slot->send->failed++;
+    }
 }
 
 /* ---- enqueue ---- */
@@ -205,7 +208,7 @@ static void *unconst(const void *data) {
     return same.out; /* the library copies; its interface predates const */
 }
 
-static rd_kafka_resp_err_t produce(kp_producer *self, rd_kafka_vu_t *vus, kp_slot *slot, const kp_message *message) {
+static rd_kafka_error_t *produceva(rd_kafka_t *client, rd_kafka_vu_t *vus, kp_slot *slot, const kp_message *message) {
     vus[VU_OPAQUE].u.ptr = slot;
     vus[VU_VALUE].u.mem.ptr = unconst(message->value.data);
     vus[VU_VALUE].u.mem.size = message->value.length;
@@ -214,7 +217,30 @@ static rd_kafka_resp_err_t produce(kp_producer *self, rd_kafka_vu_t *vus, kp_slo
     vus[VU_PARTITION].u.i32 = message->partition;
     vus[VU_TIMESTAMP].u.i64 = message->timestamp_ms;
     vus[VU_HEADERS].u.headers = message->headers;
-    rd_kafka_error_t *error = rd_kafka_produceva(self->client, vus, message->headers ? VU_COUNT : VU_HEADERS);
+    return rd_kafka_produceva(client, vus, message->headers ? VU_COUNT : VU_HEADERS);
+}
+
+rd_kafka_resp_err_t kp_send_produce(rd_kafka_t *client, rd_kafka_topic_t *topic, kp_slot *slot,
+                                    const kp_message *message) {
+    rd_kafka_vu_t vus[VU_COUNT];
+    vus_init(vus, topic);
+    rd_kafka_error_t *error = produceva(client, vus, slot, message);
+    rd_kafka_resp_err_t code = error ? rd_kafka_error_code(error) : RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (error) {
+        rd_kafka_error_destroy(error);
+    }
+    return code;
+}
+
+static rd_kafka_resp_err_t produce(kp_producer *self, rd_kafka_vu_t *vus, kp_slot *slot, const kp_message *message) {
+    kp_topic *topic = slot->send->topic;
+    slot->delivery.timestamp_ms = message->timestamp_ms; /* the report of a message that failed has none */
+    if (topic->singly > 0) {                             /* not past those that are sent again */
+        rd_kafka_resp_err_t code = kp_send_produce(self->single, topic->single, slot, message);
+        topic->singly += code == RD_KAFKA_RESP_ERR_NO_ERROR;
+        return code;
+    }
+    rd_kafka_error_t *error = produceva(self->client, vus, slot, message);
     if (!error) {
         return RD_KAFKA_RESP_ERR_NO_ERROR;
     }
@@ -256,7 +282,7 @@ static bool take(kp_producer *self, rd_kafka_vu_t *vus, kp_slot *slot, const kp_
 static size_t take_all(kp_producer *self, kp_send *send, const kp_message *messages, size_t count) {
     rd_kafka_vu_t vus[VU_COUNT];
     size_t taken = 0;
-    vus_init(vus, send->topic);
+    vus_init(vus, send->topic->handle);
     for (; taken < count; taken++) {
         kp_slot *slot = &send->slots[send->handed_in];
         if (messages[taken].refused) {

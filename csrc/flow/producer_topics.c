@@ -9,10 +9,20 @@
 
 enum { CAPACITY_MIN = 16 };
 
+static void topic_free(kp_topic *topic) {
+    if (topic && topic->handle) {
+        rd_kafka_topic_destroy(topic->handle);
+    }
+    if (topic && topic->single) {
+        rd_kafka_topic_destroy(topic->single);
+    }
+    kp_free(topic);
+}
+
 void kp_topic_table_deinit(kp_topic_table *table) {
     for (size_t i = 0; i < table->capacity; i++) {
         if (table->entries[i].name) {
-            rd_kafka_topic_destroy(table->entries[i].handle);
+            topic_free(table->entries[i].topic);
             kp_free(table->entries[i].name);
         }
     }
@@ -57,21 +67,33 @@ static kp_status grow(kp_topic_table *table, kp_error *err) {
     return KP_OK;
 }
 
-static rd_kafka_topic_t *handle_new(kp_topic_table *table, rd_kafka_t *client, const char *name) {
+rd_kafka_topic_t *kp_topic_handle_new(kp_topic_table *table, rd_kafka_t *client, const char *name) {
     rd_kafka_topic_conf_t *conf = table->round_robin ? kp_partitioner_round_robin(client, &table->turns) : NULL;
     return table->round_robin && !conf ? NULL : rd_kafka_topic_new(client, name, conf);
 }
 
+static kp_status topic_new(kp_topic **out, kp_topic_table *table, rd_kafka_t *client, const char *name, kp_error *err) {
+    *out = kp_calloc(1, sizeof **out);
+    if (!*out) {
+        return kp_error_nomem(err);
+    }
+    (*out)->handle = kp_topic_handle_new(table, client, name);
+    return (*out)->handle ? KP_OK : kp_kafka_error_set(err, RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION, NULL, "topic %s", name);
+}
+
 static kp_status add(kp_topic_table *table, rd_kafka_t *client, kp_bytes name, kp_error *err) {
     kp_topic_entry entry = {.name = kp_strndup(name.data, name.length), .length = name.length};
+    kp_status st;
     if (!entry.name) {
         return kp_error_nomem(err);
     }
     if (strlen(entry.name) == name.length) { /* the library takes a C string: no NUL in it */
-        entry.handle = handle_new(table, client, entry.name);
+        st = topic_new(&entry.topic, table, client, entry.name, err);
+    } else {
+        st = kp_kafka_error_set(err, RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION, NULL, "topic %s", entry.name);
     }
-    if (!entry.handle) {
-        kp_status st = kp_kafka_error_set(err, RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION, NULL, "topic %s", entry.name);
+    if (st != KP_OK) {
+        topic_free(entry.topic);
         kp_free(entry.name);
         return st;
     }
@@ -80,8 +102,7 @@ static kp_status add(kp_topic_table *table, rd_kafka_t *client, kp_bytes name, k
     return KP_OK;
 }
 
-kp_status kp_topic_table_get(kp_topic_table *table, rd_kafka_t *client, kp_bytes name, rd_kafka_topic_t **out,
-                             kp_error *err) {
+kp_status kp_topic_table_get(kp_topic_table *table, rd_kafka_t *client, kp_bytes name, kp_topic **out, kp_error *err) {
     kp_status st = KP_OK;
     if (table->capacity == 0 || !place(table->entries, table->capacity, name)->name) {
         if (table->count * 2 >= table->capacity) {
@@ -89,7 +110,7 @@ kp_status kp_topic_table_get(kp_topic_table *table, rd_kafka_t *client, kp_bytes
         }
         KP_TRY(add(table, client, name, err));
     }
-    *out = place(table->entries, table->capacity, name)->handle;
+    *out = place(table->entries, table->capacity, name)->topic;
 done:
     return st;
 }

@@ -113,6 +113,39 @@ static void test_too_large_fails_alone_and_its_headers_are_freed(void **state) {
     bench_close(&b);
 }
 
+/* The set is refused as a whole: the broker says so of the one that has three in it, and of the one that is too large
+ * for itself. */
+static void test_set_that_is_too_large_is_sent_message_by_message(void **state) {
+    (void)state;
+    static const rd_kafka_resp_err_t errors[] = {RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
+                                                 RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE};
+    bench b = bench_open("linger.ms", "50");
+    kp_message messages[3];
+    kp_send *send;
+    size_t taken;
+    kp_error err;
+
+    assert_int_equal(kp_mock_create_topic(b.mock, TOPIC.data, 1, 1, &err), KP_OK);
+    for (size_t i = 0; i < 3; i++) {
+        messages[i] = message_of("빨강", 6);
+        messages[i].headers = rd_kafka_headers_new(1);
+        rd_kafka_header_add(messages[i].headers, "순서", -1, "1", 1);
+    }
+    kp_mock_push_errors(b.mock, 0, errors, 2);
+    assert_int_equal(kp_send_new(&send, b.producer, TOPIC, 3, &err), KP_OK);
+    assert_int_equal(kp_producer_enqueue(b.producer, send, messages, 3, &taken, &err), KP_OK);
+    kp_send_release(await_done(b.producer));
+    assert_int_equal(kp_send_failed(send), 1);
+    assert_int_equal(kp_send_error(send, 0, &err), KP_REJECT);
+    assert_int_equal(kp_send_delivery(send, 1)->offset, 0);
+    assert_int_equal(kp_send_delivery(send, 2)->offset, 1);
+    assert_int_equal(kp_producer_outstanding(b.producer), 0);
+    assert_int_equal(kp_producer_flush(b.producer, 5000, &err), KP_OK);
+    assert_int_equal(kp_producer_purge(b.producer, false, &err), KP_OK);
+    kp_send_release(send);
+    bench_close(&b);
+}
+
 static void test_full_queue_stops_and_goes_on(void **state) {
     (void)state;
     enum { COUNT = 25 };
@@ -387,7 +420,7 @@ static void test_child_refuses_and_does_not_destroy(void **state) {
 
 static void test_failed_allocations_leave_nothing_behind(void **state) {
     (void)state;
-    for (int64_t n = 1; n <= 6; n++) {
+    for (int64_t n = 1; n <= 7; n++) {
         kp_kafka_property property = {"bootstrap.servers", "127.0.0.1:1"};
         rd_kafka_conf_t *conf;
         kp_producer *producer;
@@ -400,7 +433,7 @@ static void test_failed_allocations_leave_nothing_behind(void **state) {
             st = kp_send_new(&send, producer, TOPIC, 3, &err);
         }
         kp_mem_fail_at(0);
-        assert_int_equal(st, n <= 4 ? KP_NOMEM : KP_OK);
+        assert_int_equal(st, n <= 5 ? KP_NOMEM : KP_OK);
         kp_send_release(send);
         kp_producer_free(producer, NULL);
         assert_int_equal(kp_mem_live(), 0);
@@ -411,6 +444,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         KP_TEST(test_every_message_has_a_result),
         KP_TEST(test_too_large_fails_alone_and_its_headers_are_freed),
+        KP_TEST(test_set_that_is_too_large_is_sent_message_by_message),
         KP_TEST(test_full_queue_stops_and_goes_on),
         KP_TEST(test_larger_than_the_queue_is_refused_not_waited_for),
         KP_TEST(test_abandoned_rest_fails_and_the_sent_part_keeps_its_results),

@@ -15,6 +15,7 @@ from kafkapipe import (
     Producer,
     RecordMetadata,
     RejectedError,
+    RetryableError,
 )
 
 PRODUCE = 0  # Kafka's number of this request
@@ -22,6 +23,7 @@ NOT_LEADER = 6
 OUT_OF_ORDER = 45
 NOT_ENOUGH_REPLICAS = 19
 DISCONNECT = -195
+MSG_SIZE_TOO_LARGE = 10
 
 AWKWARD = [
     "빨강",
@@ -121,6 +123,69 @@ async def test_message_that_is_too_large_fails_alone(cluster, read_all):
     assert (index, type(error), result.delivered) == (1, RejectedError, 2)
     assert result[1].message == error.message
     assert [record.value for record in read_all("t")] == [b"a", b"b"]
+
+
+async def test_set_that_is_too_large_is_sent_message_by_message(cluster, read_all):
+    cluster.create_topic("t", 2)
+    values = [f'"{i}" 홍길동' for i in range(300)]
+    headers = [[("순서", str(i))] for i in range(300)]
+    timestamps = [1_700_000_000_000 + i for i in range(300)]
+    async with Producer(cluster.bootstrap, linger_ms=50) as producer:
+        cluster.push_errors(PRODUCE, [MSG_SIZE_TOO_LARGE])
+        result = await producer.send_many(
+            "t", values, keys=values, headers=headers, timestamps=timestamps, partitions=[1] * 300
+        )
+        assert [metadata.offset for metadata in result] == list(range(300))
+        assert producer.queue_length == 0
+        assert (await producer.send("t", "after", partition=1)).offset == 300
+    records = read_all("t", 2)
+    assert [record.value.decode() for record in records] == [*values, "after"]
+    assert [record.key.decode() for record in records[:300]] == values
+    assert [record.timestamp for record in records[:300]] == timestamps
+    assert [record.headers for record in records[:300]] == [
+        [(name, value.encode()) for name, value in each] for each in headers
+    ]
+
+
+async def test_what_is_sent_while_others_are_sent_again_stays_behind_them(cluster, read_all):
+    cluster.create_topic("t", 1)
+    async with Producer(cluster.bootstrap, linger_ms=20) as producer:
+        await producer.send("t", "first")
+        cluster.set_rtt(-1, 100)
+        cluster.push_errors(PRODUCE, [MSG_SIZE_TOO_LARGE])
+        again = [producer.try_send("t", f"again {i}") for i in range(30)]
+        await again[0]  # alone: the others follow, one by one
+        assert not again[-1].done()
+        behind = producer.try_send_many("t", [f"behind {i}" for i in range(5)])
+        await asyncio.gather(*again, behind)
+        cluster.set_rtt(-1, 0)
+    there = [record.value.decode() for record in read_all("t")]
+    assert there == ["first", *(f"again {i}" for i in range(30)), *(f"behind {i}" for i in range(5))]
+
+
+async def test_purge_gives_every_message_a_result_at_once(cluster, read_all):
+    cluster.create_topic("t", 1)
+    async with Producer(cluster.bootstrap, linger_ms=1, queue_buffering_max_messages=10) as producer:
+        await producer.send("t", "connects")
+        cluster.set_rtt(-1, 20_000)
+        on_their_way = [producer.try_send("t", f"on its way {i}") for i in range(2)]
+        await asyncio.sleep(0.1)
+        cluster.set_up(-1, False)
+        queued = [producer.try_send("t", f"queued {i}") for i in range(8)]
+        waiting = asyncio.create_task(producer.send("t", "가장 나중"))
+        await asyncio.sleep(0)
+        await producer.purge()
+        assert all(future.done() for future in [*on_their_way, *queued])
+        for future in [*on_their_way, *queued]:
+            assert isinstance(future.exception(), RetryableError)
+        assert {future.exception().code for future in queued} == {"_PURGE_QUEUE"}
+        cluster.set_rtt(-1, 0)
+        cluster.set_up(-1, True)
+        assert (await waiting).offset >= 1
+        await producer.send("t", "goes on")
+    there = [record.value.decode() for record in read_all("t")]
+    assert there[0] == "connects"
+    assert there[-2:] == ["가장 나중", "goes on"]
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,22 @@ async def test_message_over_the_limit_of_the_topic_fails_alone(stack, admin, rea
     assert [record.value.decode() for record in records] == ["하나", "둘"]
 
 
+@pytest.mark.parametrize("idempotent", [True, False])
+async def test_limit_of_the_topic_below_the_size_of_a_set(stack, admin, read_topic, idempotent):
+    """A broker refuses whole sets of messages: the one too large for itself fails, the others are there."""
+    topic = f"live-small-limit-{idempotent}".lower()
+    await admin.create_topic(topic, config={"max.message.bytes": "10000"})
+    values = [f"{i} 홍길동" * 60 for i in range(400)]
+    values[100] = "x" * 20_000
+    async with Producer(stack.bootstrap, linger_ms=50, enable_idempotence=idempotent) as producer:
+        result = await producer.send_many(topic, values)
+        after = await producer.send_many(topic, ["뒤"] * 3)
+    assert [(index, type(error)) for index, error in result.failed] == [(100, RejectedError)]
+    assert not after.failed
+    records = await asyncio.to_thread(read_topic, stack.bootstrap, topic)
+    assert [each.value.decode() for each in records] == [*values[:100], *values[101:], "뒤", "뒤", "뒤"]
+
+
 async def test_many_messages_are_there_once(stack, admin, read_topic):
     await admin.create_topic("live-many", partitions=3)
     values = [
