@@ -95,7 +95,9 @@ class App:
             self._producer = Producer(config=self._config.kafka)
             self._collector = Collector.from_config(self._config.collector, self._producer)
             listen = self._config.collector.listen
-            self._collector_server = Server(self._around(self._collector), listen, option="collector.listen")
+            served = self._around(self._collector)
+            gate = self._collector.gate() if served is self._collector else None
+            self._collector_server = Server(served, listen, option="collector.listen", gate=gate)
             await self._collector_server.bind()
             await self._producer.start()
             self._tasks.append(asyncio.create_task(_warm(self._producer, self._config.collector)))

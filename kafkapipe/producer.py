@@ -207,7 +207,13 @@ class Producer:
         more than ``max_events``: nothing is queued then. Failures are told to ``on_unwatched_failure``.
         Raises QueueFull when there is no room for all of them, RejectedError when there never can be.
         """
-        return self._post(topic, body, max_events, None)
+        core = self._core
+        if core is None or self._waiting or self._closing is not None or self._choice is not None:
+            return self._post(topic, body, max_events, None)
+        count = core.post(topic, body, max_events, None)
+        if count < 0:
+            raise _no_room()
+        return count
 
     def post_watched(
         self, topic: str, body: bytes | bytearray, max_events: int = 1000
@@ -228,7 +234,7 @@ class Producer:
         max_events: int,
         future: asyncio.Future[BatchResult] | None,
     ) -> int:
-        core = self._running() if self._core is None or self._closing is not None else self._core
+        core = self._running()
         if self._choice is not None:
             return 0  # a function chooses partitions: try_send_many asks it
         count = -1 if self._waiting else core.post(topic, body, max_events, future)

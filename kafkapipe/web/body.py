@@ -31,6 +31,8 @@ _TYPES = frozenset(
         _FORM,
     }
 )
+PLAIN_TYPES = frozenset({None, b"text/plain;charset=UTF-8"}) | (_TYPES - {_FORM})
+"""Types, as they are mostly written, whose bodies are JSON as they come."""
 _PLAIN = (b"", b"identity")
 _ZIPPED = (b"gzip", b"x-gzip")
 
@@ -40,6 +42,7 @@ class BodyRules:
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes
+        self._digits = len(str(max_bytes))
 
     def check(self, headers: RequestHeaders) -> None:
         """Judge a body by its headers.
@@ -47,7 +50,7 @@ class BodyRules:
         :raises Refusal: 413 or 415
         """
         kind = headers.get(b"content-type")
-        if kind is not None and kind not in _TYPES:
+        if kind not in PLAIN_TYPES and kind is not None:
             essence = _essence(kind)
             if essence not in _TYPES and not essence.endswith(b"+json"):
                 detail = "send JSON, with Content-Type: application/json or application/x-ndjson"
@@ -59,7 +62,9 @@ class BodyRules:
                 415, "unsupported encoding", detail, headers=[(b"accept-encoding", b"gzip, identity")]
             )
         declared = headers.get(b"content-length")
-        if declared is not None and declared.isdigit() and int(declared) > self.max_bytes:
+        if declared is None or len(declared) < self._digits:
+            return
+        if declared.isdigit() and int(declared) > self.max_bytes:
             raise self.too_large()
 
     def open(self, headers: RequestHeaders, body: Body) -> Body:

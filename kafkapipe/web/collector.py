@@ -20,6 +20,7 @@ from .answers import Answer, Headers, Refusal, answer
 from .body import Body, BodyReader, Receive
 from .deadline import Deadline
 from .delivery import Delivery, Pending, Spool
+from .direct import Gate
 from .duplicates import Duplicates
 from .keys import Keys
 from .paths import Paths
@@ -126,6 +127,10 @@ class Collector:
         """How long Kafka may take to confirm."""
         return self._delivery.ack_seconds
 
+    def gate(self) -> Gate:
+        """For kafkapipe's own server: the collector, and the limits of its connections."""
+        return Gate(self, self.config.limits)
+
     # its life
 
     async def start(self) -> None:
@@ -169,14 +174,17 @@ class Collector:
 
         :raises Refusal:
         """
-        place, parameters = self._places.find(request.path)
+        parameters: list[bytes] = []
+        place = self._places.exact.get(request.path)
         if place is None:
-            return self._elsewhere(request)
+            place, parameters = self._places.find(request.path)
+            if place is None:
+                return self._elsewhere(request)
         route = place.get(request.method)
         if route is None:
             return self._no_route(place, request)
         request.route = route
-        request.more = route.cors.headers(request.headers)
+        request.more = route.cors.headers(request.headers) if route.more is None else route.more
         route.admit(request, parameters)
         return None
 

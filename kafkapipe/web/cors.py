@@ -20,6 +20,11 @@ class Cors:
         self._others: Headers = [(b"vary", b"origin")] if allowed else []
         self._granted = {origin: [*_grant(origin), *self._others] for origin in allowed}
 
+    @property
+    def always(self) -> Headers | None:
+        """What every answer carries whatever its request is; None when that depends on the origin."""
+        return self._any if self._any is not None or self._granted else self._others
+
     def headers(self, request: Mapping[bytes, bytes]) -> Headers:
         """What every answer carries, refusals too."""
         if self._any is not None:

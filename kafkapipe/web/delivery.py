@@ -77,7 +77,8 @@ class KafkaHealth:
     """Whether Kafka takes events; tells the log when that changes, not for each request."""
 
     def __init__(self) -> None:
-        self._problem: str | None = None
+        self.trouble: str | None = None
+        """What events were refused with when none was taken since, however long ago."""
         self._seen = 0.0
 
     @property
@@ -86,24 +87,19 @@ class KafkaHealth:
 
         It fades because an instance that says it is not ready may get no more requests to disprove it with.
         """
-        return self._problem if monotonic() - self._seen < PROBLEM_SECONDS else None
-
-    @property
-    def troubled(self) -> bool:
-        """Whether events were refused and none was taken since, however long ago."""
-        return self._problem is not None
+        return self.trouble if monotonic() - self._seen < PROBLEM_SECONDS else None
 
     def good(self) -> None:
         """Events were taken."""
-        if self._problem is not None:
-            self._problem = None
+        if self.trouble is not None:
+            self.trouble = None
             _log.info("Kafka takes events again")
 
     def bad(self, error: KafkaPipeError) -> None:
         """Events were not taken."""
-        if self._problem is None:
+        if self.trouble is None:
             _log.warning("Kafka does not take events: %s", error.message)
-        self._problem = error.message
+        self.trouble = error.message
         self._seen = monotonic()
 
 
@@ -125,7 +121,7 @@ class Delivery:
 
         :raises Refusal: 503 when Kafka cannot take them now
         """
-        if self.health.troubled or self.spool is not None:
+        if self.health.trouble is not None or self.spool is not None:
             return 0  # the slow way finds out whether it takes them again
         try:
             count = self._producer.post(topic, body, max_events)

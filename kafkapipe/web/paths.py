@@ -11,13 +11,13 @@ class Paths(Generic[Place]):
     """Places by the path patterns ``/api/select`` and ``/e/{site}``; an exact path goes before a pattern."""
 
     def __init__(self) -> None:
-        self._exact: dict[bytes, Place] = {}
+        self.exact: dict[bytes, Place] = {}
         self._patterns: dict[int, list[tuple[_Pattern, Place]]] = {}
 
     def at(self, pattern: str, place: Place) -> Place:
         """The place at this pattern, whatever its parameters are called; ``place`` when there is none yet."""
         if "{" not in pattern:
-            return self._exact.setdefault(pattern.encode(), place)
+            return self.exact.setdefault(pattern.encode(), place)
         parts: _Pattern = [None if part.startswith("{") else part.encode() for part in _split(pattern)]
         alike = self._patterns.setdefault(len(parts), [])
         for known, found in alike:
@@ -28,7 +28,7 @@ class Paths(Generic[Place]):
 
     def find(self, path: bytes) -> tuple[Place | None, list[bytes]]:
         """What is there, and the parameters in their order; a parameter is never empty."""
-        found = self._exact.get(path)
+        found = self.exact.get(path)
         if found is not None or not self._patterns:
             return found, []
         parts = path.split(b"/")[1:]

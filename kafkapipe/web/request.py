@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 RequestHeaders = Mapping[bytes, bytes]
 
+NOTHING_MORE: Headers = []
+"""No headers besides those of the answer itself."""
 _NO_PARAMETERS: Mapping[str, bytes] = {}
 
 
@@ -37,7 +39,7 @@ class Request:
         self.parameters = _NO_PARAMETERS
         """Parts of the path that the route names."""
         self.route: Route | None = None
-        self.more: Headers = []
+        self.more = NOTHING_MORE
         """Headers of the answer that the route's CORS rules add."""
         self.key: Key | None = None
         """The write key that was used."""

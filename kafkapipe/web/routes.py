@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .. import _core
 from .._collecting import RouteConfig, TopicChoice
 from .answers import Answer, Refusal, answer, json_answer
-from .body import Body, BodyRules
+from .body import PLAIN_TYPES, Body, BodyRules
 from .careful import CarefulDelivery, Event
 from .cors import Cors
 from .delivery import Batch, Delivery, Pending, RecordHeaders
@@ -20,7 +20,7 @@ from .event_template import EventProblem, EventTemplate, Source, TextTemplate, V
 from .keys import HEADERS as KEY_HEADERS
 from .keys import Keys
 from .rates import Buckets
-from .request import Request, network_of
+from .request import Request, RequestHeaders, network_of
 
 if TYPE_CHECKING:
     from .._core import BatchResult
@@ -72,6 +72,7 @@ class Route:
         self._source = Source(max_field=config.limits.field, address=address)
         self._event = EventTemplate(config.event, self._source) if config.event else None
         self._topic = Topic(config.topic, self._source)
+        self._name = self._topic.name or ""
         self._key = TextTemplate(config.key, self._source) if config.key else None
         self._headers = [(name, TextTemplate(text, self._source)) for name, text in config.headers.items()]
         self._event_id = TextTemplate(config.event_id, self._source) if config.event_id else None
@@ -84,6 +85,10 @@ class Route:
         self._answers = _Answers(config, queued=queued)
         more = KEY_HEADERS if config.auth != "public" else ()
         self.cors = Cors(config.cors, request_headers=[*self._source.header_names, *more])
+        self.more = self.cors.always
+        self._unsigned = self._way()
+        self.take = self._take_signed if config.auth == "signed" else self._unsigned
+        """``take(request, body)`` sends the events of a whole request on their way; raises Refusal."""
 
     # the head
 
@@ -117,42 +122,43 @@ class Route:
 
     # the whole
 
-    def take(self, request: Request, body: Body) -> Answer | Pending:
-        """Send the request's events on their way.
+    def _way(self) -> Callable[[Request, Body], Answer | Pending]:
+        if not self.takes_body:
+            return self._take_request
+        if not self._is_plain:
+            return self._take_body
+        return self._take_plain_queued if self._queued else self._take_plain
 
-        :raises Refusal: 400, 401, 404, 413 or 503
-        """
-        if self._auth != "signed":
-            return self._take(request, body)
+    def _take_signed(self, request: Request, body: Body) -> Answer | Pending:
         self._keys.check_signature(request, body)
         try:
-            return self._take(request, body)
+            return self._unsigned(request, body)
         except Refusal:
             self._keys.forget(request)
             raise
 
-    def _take(self, request: Request, body: Body) -> Answer | Pending:
-        if not self.takes_body:
-            return self._send(request, self._from_request(request))
-        body = self.rules.open(request.headers, body)
-        if self._is_plain and b"traceparent" not in request.headers:
-            done = self._take_plain(request, body)
-            if done is not None:
-                return done
-        return self._send(request, self._from_body(request, body))
+    def _take_request(self, request: Request, _: Body) -> Answer | Pending:
+        return self._send(request, self._from_request(request))
 
-    def _take_plain(self, request: Request, body: Body) -> Answer | Pending | None:
-        """Events that go on as they are, all to one topic: one crossing into C. None: look closer."""
-        assert self._topic.name is not None
-        if self._queued:
-            count = self._delivery.post(self._topic.name, body, self._max_events)
-            if count and self._limited:
-                self._spend(request, count)
-            return self._answers.taken(count) if count else None
-        future = self._delivery.post_watched(self._topic.name, body, self._max_events)
-        if future is None:
-            return None
-        return Pending(future, partial(self._confirmed_plain, request))
+    def _take_body(self, request: Request, body: Body) -> Answer | Pending:
+        return self._send(request, self._from_body(request, self.rules.open(request.headers, body)))
+
+    def _take_plain_queued(self, request: Request, body: Body) -> Answer | Pending:
+        """Events that go on as they are, all to one topic: one crossing into C, and nothing to wait for."""
+        if _is_plain(request.headers):
+            count = self._delivery.post(self._name, body, self._max_events)
+            if count:
+                if self._limited:
+                    self._spend(request, count)
+                return self._answers.taken(count)
+        return self._take_body(request, body)
+
+    def _take_plain(self, request: Request, body: Body) -> Answer | Pending:
+        if _is_plain(request.headers):
+            future = self._delivery.post_watched(self._name, body, self._max_events)
+            if future is not None:
+                return Pending(future, partial(self._confirmed_plain, request))
+        return self._take_body(request, body)
 
     def _confirmed_plain(self, request: Request, future: "asyncio.Future[BatchResult]") -> Answer:
         count = 0 if future.cancelled() or future.exception() else len(future.result())
@@ -275,6 +281,15 @@ class _Answers:
     def spooled(self, count: int) -> Answer:
         """They are taken, but Kafka does not have them yet."""
         return self._always or json_answer(202, {"accepted": count})
+
+
+def _is_plain(headers: RequestHeaders) -> bool:
+    """Whether the body is JSON as it comes, and nothing of the head goes with it."""
+    return (
+        headers.get(b"content-type") in PLAIN_TYPES
+        and b"content-encoding" not in headers
+        and b"traceparent" not in headers
+    )
 
 
 def _invalid(problems: list[tuple[int, str]]) -> Refusal:

@@ -11,37 +11,40 @@ import logging
 import os
 import socket
 from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from .._units import split_listen
 from ..errors import ConfigError
-from .answers import Refusal
-
-_log = logging.getLogger("kafkapipe.http")
+from .direct import DirectProtocol, Gate
+from .protocol import PlainProtocol
+from .protocol import log as _log
 
 App = Callable[..., Awaitable[None]]
 
 _KEEP_ALIVE_SECONDS = 5
 _BACKLOG = 2048
+_RECEIVE_BUFFER = 32 * 1024  # the kernel doubles it: what one connection can hand over at once
 
 
 class Server:
     """One listening port and the application behind it.
 
     ``listen`` is ``host:port``; port 0 takes any free one, which ``port`` then tells. ``option`` is the name
-    of that setting in the configuration, for the message when the port cannot be had.
+    of that setting in the configuration, for the message when the port cannot be had. With a ``gate`` its
+    application is served below ASGI, within its limits; ``app`` is not called then.
     """
 
-    def __init__(self, app: App, listen: str, *, option: str) -> None:
+    def __init__(self, app: App, listen: str, *, option: str, gate: Gate | None = None) -> None:
         self._listen = listen
         self._option = option
+        self._receive_buffer = _RECEIVE_BUFFER if gate else None
         self._uvicorn = _Uvicorn(
             uvicorn.Config(
                 app,
-                http=_Protocol,
+                http=partial(DirectProtocol, gate=gate) if gate else PlainProtocol,  # type: ignore[arg-type]
                 ws="none",
                 lifespan="off",
                 log_config=None,
@@ -72,7 +75,7 @@ class Server:
             found = await asyncio.get_running_loop().getaddrinfo(
                 self.host, self.port, type=socket.SOCK_STREAM
             )
-            self._socket = _listening(*found[0])
+            self._socket = _listening(*found[0], receive_buffer=self._receive_buffer)
         except OSError as error:
             raise ConfigError(f"{self._option}: {_why(error, self._listen)}", op="listen") from None
         self.port = self._socket.getsockname()[1]
@@ -148,48 +151,15 @@ class _Uvicorn(uvicorn.Server):
             task.cancel()
 
 
-class _Protocol(HttpToolsProtocol):
-    """uvicorn's protocol that also takes a URL in raw UTF-8, as ``curl 'http://…?user=홍길동'`` sends it.
-
-    RFC 3986 wants that percent-encoded and httptools refuses anything else, so it is done here, byte by byte.
-    Only in a request line that opens a packet, as that of a client that waits for its answers does; no other
-    byte is touched.
-    """
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        self.logger = _log
-
-    def data_received(self, data: bytes) -> None:
-        if not data.isascii() and self._between_requests():
-            end = data.find(b"\n")
-            line = data if end < 0 else data[:end]
-            data = _escape(line) + data[len(line) :]
-        super().data_received(data)
-
-    def _between_requests(self) -> bool:
-        if self.scope is None or self.cycle is None:
-            return self.scope is None
-        return self.cycle.scope is self.scope and not self.cycle.more_body
-
-    def send_400_response(self, msg: str) -> None:
-        refusal = Refusal(400, "bad request", "this is no HTTP/1.1 request", abandon=True).answer()
-        lines = [b"%s: %s\r\n" % header for header in refusal.headers]
-        self.transport.write(b"HTTP/1.1 400 Bad Request\r\n" + b"".join(lines) + b"\r\n" + refusal.body)
-        self.transport.close()
-
-
-def _escape(line: bytes) -> bytes:
-    if line.isascii():
-        return line
-    return b"".join([b"%c" % byte if byte < 0x80 else b"%%%02X" % byte for byte in line])
-
-
-def _listening(family: int, kind: int, protocol: int, _: str, address: tuple[Any, ...]) -> socket.socket:
+def _listening(
+    family: int, kind: int, protocol: int, _: str, address: tuple[Any, ...], *, receive_buffer: int | None
+) -> socket.socket:
     """As of socket.create_server, which names no protocol: asyncio would leave Nagle's algorithm on then."""
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if receive_buffer is not None:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         listener.bind(address)
         listener.listen(_BACKLOG)
         listener.setblocking(False)

@@ -41,7 +41,9 @@ class Running:
         self.producer = Producer(cluster.bootstrap, **{"linger_ms": 1, **properties})
         config = CollectorConfig.model_validate({"routes": ROUTES})
         self.collector = Collector.from_config(config, self.producer, ack_seconds=ack_seconds)
-        self.server = Server(self.collector, "127.0.0.1:0", option="collector.listen")
+        self.server = Server(
+            self.collector, "127.0.0.1:0", option="collector.listen", gate=self.collector.gate()
+        )
 
     async def __aenter__(self):
         await self.producer.start()
