@@ -61,8 +61,8 @@ class Producer:
     def prepare_many(
         self,
         topic: str,
-        values: Iterable[_Data],
-        keys: Sequence[_Data] | None,
+        values: object,
+        keys: object,
         headers: Sequence[_Headers] | None,
         timestamps: Sequence[_Timestamp] | None,
         partitions: Sequence[int | None] | None,

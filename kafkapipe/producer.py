@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, cast
 
 from . import _core, _partitioner, _properties
 from ._core import BatchResult, RecordMetadata
@@ -15,6 +15,22 @@ from .errors import ClosedError, ConfigError, DeadlineError, QueueFull
 
 Data = str | bytes | bytearray | memoryview
 """What a key, a value or the value of a header can be: text is written as UTF-8."""
+
+
+class ArrowArray(Protocol):
+    """A column of text or bytes that another library holds, as pyarrow's arrays."""
+
+    def __arrow_c_array__(self, requested_schema: Any = None) -> tuple[Any, Any]: ...
+
+
+class ArrowStream(Protocol):
+    """The same in chunks: pyarrow's chunked arrays, series of polars and pandas."""
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any: ...
+
+
+Values = Iterable[Data | None] | ArrowArray | ArrowStream
+Keys = Sequence[Data | None] | ArrowArray | ArrowStream
 
 Headers = Mapping[str, Data | None] | Iterable[tuple[str, Data | None]]
 
@@ -127,18 +143,20 @@ class Producer:
     async def send_many(
         self,
         topic: str,
-        values: Iterable[Data | None],
+        values: Values,
         *,
-        keys: Sequence[Data | None] | None = None,
+        keys: Keys | None = None,
         headers: Sequence[Headers | None] | None = None,
         timestamps: Sequence[int | datetime | None] | None = None,
         partitions: Sequence[int | None] | None = None,
     ) -> BatchResult:
         """Write many messages to one topic and return what became of each, once all have a result.
 
-        ``keys`` and the others have one item for each value. A message that fails, fails alone: it is in
-        ``failed`` of the result, with its index. Waits while the local queue is full; when cancelled then,
-        the messages that were queued before go out.
+        ``keys`` and the others have one item for each value; ``values`` may be an iterator, and both may be
+        Arrow columns (pyarrow, polars, pandas), which are read where they lie.
+
+        A message that fails, fails alone: it is in ``failed`` of the result, with its index. Waits while the
+        local queue is full; when cancelled then, the messages that were queued before go out.
 
         A broker refuses a whole set of messages when the set is larger than ``max.message.bytes`` of the
         topic. They are sent again then, one by one and in their order; only a message that was queued behind
@@ -179,9 +197,9 @@ class Producer:
     def try_send_many(
         self,
         topic: str,
-        values: Iterable[Data | None],
+        values: Values,
         *,
-        keys: Sequence[Data | None] | None = None,
+        keys: Keys | None = None,
         headers: Sequence[Headers | None] | None = None,
         timestamps: Sequence[int | datetime | None] | None = None,
         partitions: Sequence[int | None] | None = None,
@@ -404,13 +422,12 @@ class Producer:
                 future.set_result(outcome)
 
 
-def _sized(
-    values: Iterable[Data | None], keys: Sequence[Data | None] | None
-) -> tuple[Iterable[Data | None], Sequence[Data | None]]:
+def _sized(values: Values, keys: Keys | None) -> tuple[Values, Sequence[Any]]:
+    """Values and keys for a partitioner of the user's, which gets a key for each message."""
     if keys is not None:
-        return values, keys
-    values = values if isinstance(values, Sized) else list(values)
-    return values, [None] * len(values)
+        return values, cast("Sequence[Any]", keys)
+    items = values if isinstance(values, Sized) else list(cast("Iterable[Data | None]", values))
+    return cast("Values", items), [None] * len(items)
 
 
 def _no_room() -> QueueFull:

@@ -37,15 +37,32 @@ static int take_sequence(PyObject **out, PyObject *object, Py_ssize_t count, con
     return *out ? 0 : -1;
 }
 
+static int take_texts(PyObject **items, kp_strings **column, PyObject *object, Py_ssize_t count, const char *what,
+                      bool single) {
+    int taken = single ? 0 : kp_python_strings_take(column, object, what);
+    if (taken == 0) {
+        return take_sequence(items, object, count, what, single);
+    }
+    if (taken == 1 && count >= 0 && kp_strings_count(*column) != (size_t)count) {
+        PyErr_Format(PyExc_ValueError, "%s has %zu items for %zd messages", what, kp_strings_count(*column), count);
+        return -1;
+    }
+    return taken < 0 ? -1 : 0;
+}
+
+static Py_ssize_t count_of(const kp_python_batch *batch) {
+    return batch->value_column ? (Py_ssize_t)kp_strings_count(batch->value_column) : PyTuple_GET_SIZE(batch->values);
+}
+
 static int take_arguments(kp_python_batch *batch, const kp_python_batch_args *args) {
     batch->single = args->single;
     batch->topic = Py_NewRef(args->topic);
     batch->future = Py_NewRef(args->future);
-    if (take_sequence(&batch->values, args->values, -1, "values", args->single) < 0) {
+    if (take_texts(&batch->values, &batch->value_column, args->values, -1, "values", args->single) < 0) {
         return -1;
     }
-    Py_ssize_t count = PyTuple_GET_SIZE(batch->values);
-    if (take_sequence(&batch->keys, args->keys, count, "keys", args->single) < 0 ||
+    Py_ssize_t count = count_of(batch);
+    if (take_texts(&batch->keys, &batch->key_column, args->keys, count, "keys", args->single) < 0 ||
         take_sequence(&batch->headers, args->headers, count, "headers", args->single) < 0 ||
         take_sequence(&batch->timestamps, args->timestamps, count, "timestamps", args->single) < 0 ||
         take_sequence(&batch->partitions, args->partitions, count, "partitions", args->single) < 0) {
@@ -69,7 +86,7 @@ kp_python_batch *kp_python_batch_new(kp_python_state *state, kp_producer *produc
         Py_DECREF(batch);
         return NULL;
     }
-    size_t count = (size_t)PyTuple_GET_SIZE(batch->values);
+    size_t count = (size_t)count_of(batch);
     if (kp_send_new(&batch->send, producer, topic, count, &err) != KP_OK) {
         kp_python_raise(state, &err, OP);
         Py_DECREF(batch);
@@ -108,8 +125,15 @@ static PyObject *item(PyObject *tuple, size_t i) {
 /* As the functions of convert.h; the message of a failed one has no headers. */
 static int read_message(kp_python_batch *batch, size_t i, kp_message *message, kp_python_buffers *held, kp_error *err) {
     *message = (kp_message){.partition = RD_KAFKA_PARTITION_UA};
-    int fit = kp_python_read_bytes(held, item(batch->values, i), "value", &message->value, err);
-    if (fit == 1 && batch->keys) {
+    int fit = 1;
+    if (batch->value_column) {
+        message->value = kp_strings_at(batch->value_column, i);
+    } else {
+        fit = kp_python_read_bytes(held, item(batch->values, i), "value", &message->value, err);
+    }
+    if (batch->key_column) {
+        message->key = kp_strings_at(batch->key_column, i);
+    } else if (fit == 1 && batch->keys) {
         fit = kp_python_read_bytes(held, item(batch->keys, i), "key", &message->key, err);
     }
     if (fit == 1 && batch->timestamps) {
@@ -222,7 +246,7 @@ static int hand_in_all(kp_python_state *state, kp_python_batch *batch, kp_produc
 
 int kp_python_batch_hand_in(kp_python_state *state, kp_python_batch *batch, kp_producer *producer) {
     kp_message one;
-    if (!batch->values) {
+    if (!batch->values && !batch->value_column) {
         return 1; /* it was handed in, or given up */
     }
     size_t left = kp_send_count(batch->send) - kp_send_handed_in(batch->send);
@@ -244,6 +268,9 @@ int kp_python_batch_hand_in(kp_python_state *state, kp_python_batch *batch, kp_p
 
 Py_ssize_t kp_python_batch_bytes(const kp_python_batch *batch) {
     Py_ssize_t sum = 0;
+    for (size_t i = 0; batch->value_column && i < kp_strings_count(batch->value_column); i++) {
+        sum += (Py_ssize_t)kp_strings_at(batch->value_column, i).length;
+    }
     for (Py_ssize_t i = 0; batch->values && i < PyTuple_GET_SIZE(batch->values); i++) {
         kp_python_buffers held = {0};
         kp_bytes value;
@@ -358,6 +385,9 @@ static PyObject *batch_html(PyObject *self, PyObject *unused) {
 void kp_python_batch_forget(kp_python_batch *batch) {
     Py_CLEAR(batch->values);
     Py_CLEAR(batch->keys);
+    kp_strings_free(batch->value_column);
+    kp_strings_free(batch->key_column);
+    batch->value_column = batch->key_column = NULL;
     Py_CLEAR(batch->headers);
     Py_CLEAR(batch->timestamps);
     Py_CLEAR(batch->partitions);

@@ -4,12 +4,15 @@
 
 #include "flow/producer.h"
 #include "python/module.h"
+#include "python/strings.h"
 
 typedef struct {
     PyObject_HEAD kp_send *send; /* owned; NULL until the batch was made whole */
     PyObject *topic;             /* str, owned */
     PyObject *values;            /* tuple, owned; NULL when all messages are handed in */
     PyObject *keys;              /* the same; NULL too when none was given */
+    kp_strings *value_column;    /* owned; in place of values when they are an Arrow column */
+    kp_strings *key_column;      /* the same */
     PyObject *headers;
     PyObject *timestamps;
     PyObject *partitions;
