@@ -40,12 +40,17 @@ class _Group:
     claims: list[tuple[bytes, Claim | None] | None]
     sent: "asyncio.Future[BatchResult] | None" = None
     refused: Refusal | None = None
+    spooled: bool = False
 
 
 @dataclass(slots=True)
 class _Work:
     groups: dict[str, _Group] = field(default_factory=dict)
     joined: dict[int, Claim] = field(default_factory=dict)
+
+    @property
+    def spooled(self) -> bool:
+        return any(group.spooled for group in self.groups.values())
 
 
 class CarefulDelivery:
@@ -63,20 +68,19 @@ class CarefulDelivery:
         :raises Refusal: says which were not
         """
         work = self._sort(events)
-        spooled = False
         for group in work.groups.values():
-            spooled |= await self._hand_in(group)
+            await self._hand_in(group)
         refused = [group for group in work.groups.values() if group.refused is not None]
         if len(refused) == len(work.groups) == 1 and not work.joined and refused[0].refused:
             raise refused[0].refused
         if queued and not refused:
             self._let_go(work)
-            return not spooled
+            return not work.spooled
         failed = await self._outcome(work)
         if failed:
             raise self._delivery.refusal(len(events) - len(failed), sorted(failed.items()))
         self._delivery.count(len(events))
-        return not spooled
+        return not work.spooled
 
     def _sort(self, events: Sequence[Event]) -> _Work:
         work = _Work()
@@ -95,19 +99,18 @@ class CarefulDelivery:
             _add(group, index, event, claim)
         return work
 
-    async def _hand_in(self, group: _Group) -> bool:
-        """Whether the spool took it."""
+    async def _hand_in(self, group: _Group) -> None:
+        """To the queue, or to the spool when it refuses."""
         try:
             group.sent = self._delivery.enqueue(group.batch)
         except Refusal as refusal:
             if refusal.status == 503 and await self._spool(group.batch):
-                self._settle_all(group, taken=True)
-                return True
-            group.refused = refusal
-            self._settle_all(group, taken=False)
-            return False
+                group.spooled = True
+            else:
+                group.refused = refusal
+            self._settle_all(group, taken=group.spooled)
+            return
         group.sent.add_done_callback(partial(self._settle, group))
-        return False
 
     def _let_go(self, work: _Work) -> None:
         for group in work.groups.values():
@@ -142,6 +145,7 @@ class CarefulDelivery:
             lost = dict.fromkeys(range(len(group.indexes)), error)
         again = [number for number, error in lost.items() if not isinstance(error, RejectedError)]
         if again and await self._spool(group.batch.part(again)):
+            group.spooled = True
             for number in again:
                 del lost[number]
         if not lost:
