@@ -4,7 +4,6 @@ import re
 import time
 from datetime import UTC, datetime, timedelta
 
-from . import _units
 from .errors import ConfigError
 
 Bound = int | str | datetime
@@ -40,10 +39,16 @@ def _parse_text(text: str, name: str) -> CoreBound:
         return "offset", int(text)
     try:
         if text.startswith("-"):
-            return "time", max(0, int(time.time() * 1000) - _units.parse_duration(text[1:]))
+            return "time", max(0, int(time.time() * 1000) - _duration(text[1:]))
         return "time", _milliseconds(datetime.fromisoformat(text))
     except ValueError:
         raise ConfigError(f"read: {name} {text!r}: {_WAYS}", op="read") from None
+
+
+def _duration(text: str) -> int:
+    from ._units import parse_duration  # noqa: PLC0415 - the clients do without its models
+
+    return parse_duration(text)
 
 
 def _milliseconds(moment: datetime) -> int:

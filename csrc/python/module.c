@@ -135,6 +135,9 @@ static void module_free(void *module) {
 
 static PyModuleDef_Slot slots[] = {
     {Py_mod_exec, KP_SLOT(module_exec)},
+#if PY_VERSION_HEX >= 0x030C0000
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_SUPPORTED}, /* not with a GIL of their own */
+#endif
     {0, NULL},
 };
 

@@ -235,7 +235,7 @@ def test_import_is_light(script):
         """
         import sys
         import kafkapipe
-        from kafkapipe import Producer
+        from kafkapipe import Admin, Consumer, Producer, read
         heavy = {"pydantic", "yaml", "httpx", "uvicorn", "rich", "click", "starlette"}
         print(sorted(heavy & set(sys.modules)), kafkapipe.__version__)
         assert set(kafkapipe.__all__) <= set(dir(kafkapipe))
