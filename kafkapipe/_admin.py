@@ -2,12 +2,12 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 from . import _core, _properties
-from ._threads import Threads
+from ._threads import Threads, interrupted
 from .errors import ClosedError, RetryableError
 
 Offset = tuple[str, int, int]
@@ -68,13 +68,9 @@ class Client:
     async def close(self) -> None:
         """End the client; calls without an answer raise ClosedError. Closing twice does nothing."""
         core, self._core, self._closed = self._core, None, True
-        if core is None:
-            return
-        self._loop.remove_reader(core.fileno())
-        await self._threads.idle()
-        for future in await asyncio.to_thread(core.close):
-            if not future.done():
-                future.set_exception(ClosedError("the admin client was closed", op="admin"))
+        if core is not None:
+            self._loop.remove_reader(core.fileno())
+            await self._threads.end(core.close, _fail, wait=not interrupted())
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -139,3 +135,9 @@ class Client:
             return core.find_offsets(list(times), timeout_ms)
 
         return await self._threads.ask_until(ask, timeout) if times else []
+
+
+def _fail(unanswered: Iterable[asyncio.Future[Any]]) -> None:
+    for future in unanswered:
+        if not future.done():
+            future.set_exception(ClosedError("the admin client was closed", op="admin"))

@@ -10,7 +10,7 @@ from . import _core, _properties
 from ._assignment import Assignment
 from ._core import Batch
 from ._offsets import LOGICAL, UNKNOWN, Start, TopicPartition
-from ._threads import SLICE_SECONDS
+from ._threads import SLICE_SECONDS, interrupted
 from .errors import ClosedError, ConfigError, DeadlineError, RejectedError
 
 OnRebalance = Callable[["Consumer", tuple[TopicPartition, ...]], Awaitable[None]]
@@ -112,7 +112,8 @@ class Consumer(Assignment):
     async def close(self, timeout: float = 10.0) -> None:  # noqa: ASYNC109 - of a broker's answers
         """Give the partitions up, leave the group within ``timeout`` seconds, end the client.
 
-        Closing twice does nothing. A loop that waits in another task ends.
+        Closing twice does nothing. A loop that waits in another task ends. A task that was cancelled, as by
+        Ctrl-C, waits only a moment.
         """
         self._stopping = True
         if self._core is None:
@@ -120,7 +121,9 @@ class Consumer(Assignment):
         if asyncio.current_task() in {self._task, self._closing} - {None}:
             raise RuntimeError("close() in a callback of the consumer waits for itself: call stop()")
         if self._closing is None:
-            self._closing = asyncio.ensure_future(self._close(self._core, timeout))
+            in_haste = interrupted()
+            left = min(timeout, SLICE_SECONDS) if in_haste else timeout
+            self._closing = asyncio.ensure_future(self._close(self._core, left, wait=not in_haste))
         self._wake_up()
         await asyncio.shield(self._closing)
 
@@ -260,7 +263,7 @@ class Consumer(Assignment):
 
     # leaving
 
-    async def _close(self, core: _core.Consumer, timeout: float) -> None:  # noqa: ASYNC109
+    async def _close(self, core: _core.Consumer, timeout: float, *, wait: bool) -> None:  # noqa: ASYNC109
         await self._free.wait()
         try:
             if self._topics:
@@ -269,11 +272,10 @@ class Consumer(Assignment):
             self._handed = None
             self._loop.remove_reader(core.fileno())
             await self._leave(core, timeout)
-            await self._threads.idle()
+            if wait:
+                await self._threads.idle()
             self._settle_commits(core)
-            for future in await asyncio.to_thread(core.close):
-                if not future.done():
-                    future.set_exception(ClosedError("commit: the consumer was closed", op="commit"))
+            await self._threads.end(core.close, _fail, wait=wait)
 
     async def _leave(self, core: _core.Consumer, timeout: float) -> None:  # noqa: ASYNC109
         end = self._loop.time() + timeout
@@ -294,6 +296,12 @@ def _check(
         raise ConfigError(f'consumer: start is "{start}": give "earliest", "latest", an offset or a datetime')
     if not 1 <= max_records <= 1_000_000:
         raise ConfigError(f"consumer: max_records is {max_records}: give 1 to 1000000")
+
+
+def _fail(unanswered: Iterable[asyncio.Future[None]]) -> None:
+    for future in unanswered:
+        if not future.done():
+            future.set_exception(ClosedError("commit: the consumer was closed", op="commit"))
 
 
 def _refuse(gone: list[tuple[str, int, int]]) -> None:

@@ -11,6 +11,7 @@ from typing import Any, Self
 from . import _core, _html, _properties
 from ._problems import validate
 from ._ranges import Range
+from ._threads import Threads, interrupted
 from ._yaml import Document
 from .config import Elasticsearch, File, Hdfs, Null, PipelineConfig, to_core_json
 from .errors import ClosedError, FatalError
@@ -77,6 +78,7 @@ class Pipeline:
         self._ranges = ranges
         self._loop: asyncio.AbstractEventLoop | None = None
         self._changed = asyncio.Event()
+        self._threads = Threads()
         self._last = Snapshot(json.loads(self._core.snapshot()))
 
     async def start(self) -> None:
@@ -129,7 +131,7 @@ class Pipeline:
             self._loop.remove_reader(core.fileno())
         self._last = Snapshot(json.loads(core.snapshot()))
         self._core = None
-        await asyncio.to_thread(core.close)
+        await self._threads.end(core.close, lambda _: None, wait=not interrupted())
 
     def snapshot(self) -> Snapshot:
         """State ("starting", "running", "paused", "draining", "stopped", "failed"), its reason, and counters.
@@ -175,7 +177,7 @@ class Pipeline:
     async def _ends(self) -> list[tuple[str, int, int, int, int]]:
         """Asks the brokers where each partition begins and ends, and what the group has committed."""
         ends: list[tuple[str, int, int, int, int]] = json.loads(
-            await asyncio.to_thread(self._usable().ends, _ASK_MS)
+            await self._threads.run(self._usable().ends, _ASK_MS)
         )
         return ends
 
