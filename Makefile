@@ -90,6 +90,10 @@ live: dev
 faults: dev
 	KAFKAPIPE_FAULTS=full $(PY) -m pytest tests/faults -s $(FAULTS)
 
+# Deliberate bugs in a copy of the tree, each of which a test must find.
+mutants: dev
+	$(PY) tests/faults/mutants.py
+
 bench: dev $(STAMP)/bench
 	$(PY) bench/run.py $(BENCH)
 

@@ -6,11 +6,17 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "core/mem.h"
+
+/* KP_TEST=test_put* runs those alone. */
+static inline void kp_test_choose(void) {
+    cmocka_set_test_filter(getenv("KP_TEST"));
+}
 
 static inline int kp_test_setup(void **state) {
     (void)state;
@@ -26,6 +32,6 @@ static inline int kp_test_teardown(void **state) {
 }
 
 #define KP_TEST(test) cmocka_unit_test_setup_teardown(test, kp_test_setup, kp_test_teardown)
-#define kp_test_run(tests) cmocka_run_group_tests(tests, NULL, NULL)
+#define kp_test_run(tests) (kp_test_choose(), cmocka_run_group_tests(tests, NULL, NULL))
 
 #endif

@@ -33,7 +33,7 @@ int pipe_rig_teardown(void **state); /* the same */
 int pipe_rig_remember(void **state); /* of a test: what is alive now */
 int pipe_rig_compare(void **state);  /* the same: nothing more is alive */
 #define PIPE_TEST(test) cmocka_unit_test_setup_teardown(test, pipe_rig_remember, pipe_rig_compare)
-#define pipe_rig_run(tests) cmocka_run_group_tests(tests, pipe_rig_setup, pipe_rig_teardown)
+#define pipe_rig_run(tests) (kp_test_choose(), cmocka_run_group_tests(tests, pipe_rig_setup, pipe_rig_teardown))
 
 void pipe_rig_topic(const char *topic, int partitions);
 /* Records {"n":N,...} for N of [from, to), record N to partition N % partitions, with Korean text and a large number.

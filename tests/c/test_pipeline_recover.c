@@ -6,6 +6,7 @@
 #include "io/kafka.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 enum { OFFSET_COMMIT = 8, OFFSET_FETCH = 9 }; /* Kafka's ApiKeys */
 
@@ -158,6 +159,33 @@ static void test_an_assignment_that_cannot_be_read(void **state) {
     assert_at_rest("fetch", 3);
 }
 
+/* The store takes the upload and refuses the name, a file being where a folder must be: the group stays where it is,
+ * its metadata names what is to be done, and the next owner does it. */
+static void test_nothing_is_committed_before_it_is_published(void **state) {
+    (void)state;
+    char metadata[4200];
+    char wall[128];
+    const pipe_rules rules = {.topic = "held", .records = 10, .path = "held/{partition}/{offset}.log"};
+    snprintf(wall, sizeof wall, "%s/held/0", pipe_rig_folder);
+    pipe_rig_write_file("held/0", "not a folder");
+    pipe_rig_topic("held", 1);
+    produce_numbers("held", 0, 10);
+    kp_pipeline *pipeline = pipe_rig_start(&rules);
+    pipe_rig_await_state(pipeline, "paused", "file rename");
+    assert_int_equal(pipe_rig_committed("held", 0, metadata), 0);
+    assert_non_null(strstr(metadata, "\"end\":10,"));
+    pipe_rig_stop(pipeline, 0);
+    assert_int_equal(pipe_rig_committed("held", 0, metadata), 0);
+    assert_non_null(strstr(metadata, "\"end\":10,"));
+    assert_int_equal(unlink(wall), 0);
+    pipeline = pipe_rig_start(&rules);
+    pipe_rig_await_lag(pipeline, 0);
+    assert_int_equal(pipe_rig_counter(pipeline, "records_in"), 0);
+    pipe_rig_stop(pipeline, 10000);
+    assert_int_equal(pipe_rig_count_files("held/0", "0.log"), 1);
+    assert_at_rest("held", 10);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         PIPE_TEST(test_an_intent_is_published_and_reading_goes_on_behind_it),
@@ -166,6 +194,7 @@ int main(void) {
         PIPE_TEST(test_a_topic_that_begins_anew),
         PIPE_TEST(test_commits_that_fail_are_sent_again),
         PIPE_TEST(test_an_assignment_that_cannot_be_read),
+        PIPE_TEST(test_nothing_is_committed_before_it_is_published),
     };
     return pipe_rig_run(tests);
 }

@@ -42,6 +42,7 @@ class Lane:
     search_url: str = ""
     rotate: dict[str, Any] = field(default_factory=lambda: {"records": 150, "age": "500ms"})
     partitions: int = PARTITIONS
+    refused: Callable[[Any], bool] = lambda _: False  # documents that the index never takes
     ledger: Ledger = field(init=False)
 
     def __post_init__(self) -> None:
@@ -118,7 +119,8 @@ class Lane:
 
     async def judge(self, read_topic: ReadTopic) -> Verdict:
         """What the oracle says."""
-        places = Places(self.stack, read_topic, f"/data/{self.name}", self.name, f"{self.name}-dlq")
+        folder, letters = f"/data/{self.name}", f"{self.name}-dlq"
+        places = Places(self.stack, read_topic, folder, self.name, letters, self.refused)
         return await judge(places, self.ledger)
 
 

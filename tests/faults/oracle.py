@@ -109,6 +109,12 @@ class Places:
     folder: str | None = None
     index: str | None = None
     dead_letters: str | None = None
+    refused: Callable[[Any], bool] = lambda _: False
+    """Documents that never come into the index, besides those that are no JSON objects."""
+
+    def is_dead(self, value: bytes) -> bool:
+        """Whether this value belongs into the dead letters."""
+        return is_poison(value) or self.refused(json.loads(value))
 
 
 async def files(url: str, folder: str) -> tuple[Counter[tuple[int, int, bytes]], list[str]]:
@@ -168,8 +174,8 @@ async def judge(places: Places, ledger: Ledger) -> Verdict:
 async def _judge_index(verdict: Verdict, places: Places, ledger: Ledger, records: list[Any]) -> None:
     assert places.index
     found = await documents(places.stack.search_url, places.index)
-    good = [each for each in records if not is_poison(each.value)]
-    bad = [each for each in records if is_poison(each.value)]
+    good = [each for each in records if not places.is_dead(each.value)]
+    bad = [each for each in records if places.is_dead(each.value)]
     wanted = {f"{ledger.topic}+{r.partition}+{r.offset}": json.loads(r.value) for r in good}
     verdict.compare("in the index", Counter((d["p"], d["s"]) for d in found.values()),
                     ((d["p"], d["s"]) for d in wanted.values()))  # fmt: skip

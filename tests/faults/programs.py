@@ -33,6 +33,12 @@ class Program:
         """Whether it has not ended yet."""
         return not self.ended.done()
 
+    @property
+    def paused(self) -> bool:
+        """Whether it is stopped by SIGSTOP."""
+        status = Path(f"/proc/{self.pid}/stat")
+        return self.alive and status.read_text().rpartition(")")[2].split()[0] == "T"
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, unless it has ended."""
         if self.alive:
@@ -82,10 +88,10 @@ class Program:
         except httpx.TransportError:
             return None
 
-    async def caught_up(self, http: httpx.AsyncClient, seconds: float = 120) -> None:
-        """Wait until nothing in the topics is left to be done."""
+    async def caught_up(self, http: httpx.AsyncClient, seconds: float = 120, lag: int = 0) -> None:
+        """Wait until no more than ``lag`` records of a pipeline's topics are left to be done."""
         deadline = asyncio.get_running_loop().time() + seconds
-        while await self.lag(http) > 0:
+        while await self.lag(http) > lag:
             assert self.alive, f"it ended by itself with {self.ended.result()}:\n{self.tail()}"
             late = asyncio.get_running_loop().time() > deadline
             assert not late, f"it did not catch up: {await self.state()}"

@@ -1,0 +1,116 @@
+"""R10: every value that a producer can think of. Files take each byte for byte; the index takes what is a
+JSON object and the dead letters the rest, each record in exactly one of the two.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import kafkapipe as kp
+from tests.faults.lanes import World
+from tests.faults.oracle import documents, files
+
+pytestmark = [pytest.mark.live, pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(600)]
+
+VECTORS = Path(__file__).parents[1] / "c" / "json_vectors.h"
+MIB = 1 << 20
+LARGEST = {"message.max.bytes": str(13 * MIB), "fetch.message.max.bytes": str(13 * MIB)}
+_ENTRY = re.compile(r'\{(true|false), "([^"]*)", BYTES\("(.*)"\)\}')
+_ESCAPE = re.compile(rb'\\([0-7]{1,3}|x[0-9a-fA-F]{2}|[nrtbf"\\?])')
+_LETTERS = {
+    b"n": b"\n",
+    b"r": b"\r",
+    b"t": b"\t",
+    b"b": b"\b",
+    b"f": b"\f",
+    b'"': b'"',
+    b"\\": b"\\",
+    b"?": b"?",
+}
+
+
+def unescaped(text: str) -> bytes:
+    """The bytes of a C string literal."""
+
+    def one(found: re.Match[bytes]) -> bytes:
+        letter = found[1]
+        if letter in _LETTERS:
+            return _LETTERS[letter]
+        return bytes([int(letter[1:], 16) if letter[:1] == b"x" else int(letter, 8)])
+
+    return _ESCAPE.sub(one, text.replace('" "', "").encode())
+
+
+def vectors() -> Iterator[tuple[str, bytes, bool]]:
+    """The public suite: name, text, and whether it is valid."""
+    for valid, name, text in _ENTRY.findall(VECTORS.read_text()):
+        yield name, unescaped(text), valid == "true"
+
+
+def corpus() -> Iterator[tuple[str, bytes | None, bool]]:
+    """Name, value, and whether the index must be offered it: a valid JSON object."""
+    for name, text, valid in vectors():
+        yield name, text, valid and text.strip(b" \t\r\n")[:1] == b"{"
+        if valid:
+            yield f"in an object: {name}", b'{"v":%b,"big":9007199254740993}' % text, True
+        else:
+            yield f"in an object: {name}", b'{"a":%b' % text, False
+    yield "null", None, False
+    yield "empty", b"", False
+    yield "1 MiB", b'{"v":"%b"}' % (b"x" * MIB), True
+    yield "10 MiB", '{{"v":"{}"}}'.format("가" * (10 * MIB // 3)).encode(), True
+    yield "10 MiB, no JSON", b"{" * (10 * MIB), False
+    yield "100,000 arrays", b"[" * 100_000 + b"]" * 100_000, False
+    yield "100,000 arrays in an object", b'{"v":' + b"[" * 100_000 + b"]" * 100_000 + b"}", False
+    yield "NUL", b'{"v":"\0"}', False
+    yield "NUL behind it", b'{"v":1}\0', False
+    yield "BOM", b'\xef\xbb\xbf{"v":1}', False
+    yield "lone surrogate", b'{"v":"\\ud800"}', False
+    yield "lone surrogate in bytes", b'{"v":"\xed\xa0\x80"}', False
+    yield "raw newline in a string", b'{"v":"a\nb"}', False
+    yield "raw newlines between tokens", b'\n{\n"v"\n:\r\n1\n}\n', True
+    yield "a forged action", b'{"v":1}\n{"delete":{"_id":"0"}}', False
+    yield "1e400", b'{"v":1e400}', True
+    yield "a name with a quote and a newline", '{"홍길동 \\"\\n": 9007199254740993}'.encode(), True
+
+
+async def test_every_value_has_one_place(world: World) -> None:
+    lane = world.lane("poison", kafka=LARGEST, partitions=1, rotate={"records": 40, "age": "1s"})
+    limit = {"max.message.bytes": str(13 * MIB)}
+    async with kp.Admin(world.stack.bootstrap) as admin:
+        for topic in (lane.name, f"{lane.name}-dlq"):
+            await admin.create_topic(topic, partitions=1, config=limit)
+    mapping = {"mappings": {"dynamic": False}}
+    (await world.http.put(f"{world.stack.search_url}/{lane.name}", json=mapping)).raise_for_status()
+    named = {f"{number} {name}": (value, offered) for number, (name, value, offered) in enumerate(corpus())}
+    assert len(named) > 500
+    async with kp.Producer(world.stack.bootstrap, message_max_bytes=13 * MIB) as producer:
+        values = [value for value, _ in named.values()]
+        result = await producer.send_many(lane.name, values, keys=list(named))
+        assert result.delivered == len(named)
+    await lane.finish(world.http)
+
+    lines, temporary = await files(world.stack.webhdfs_url, f"/data/{lane.name}")
+    assert temporary == []
+    found = {offset: line for _, offset, line in lines}
+    assert len(found) == lines.total() == len(named)
+    for offset, (name, (value, _)) in enumerate(named.items()):
+        assert found[offset] == (value or b"").replace(b"\n", b" "), name
+
+    letters = world.read_topic(world.stack.bootstrap, f"{lane.name}-dlq")
+    dead = {each.key.decode(): each.value for each in letters}
+    indexed = {int(key.rpartition("+")[2]) for key in await documents(world.stack.search_url, lane.name)}
+    assert len(dead) == len(letters)
+    for offset, (name, (value, offered)) in enumerate(named.items()):
+        assert (name in dead) != (offset in indexed), f"{name} is in both places, or in none"
+        assert offered or name in dead, f"{name} must not be indexed"
+        assert dead.get(name, value) == value, f"the dead letter of {name} is not its bytes"
+    wanted = {name for name, (_, offered) in named.items() if offered}
+    world.note(
+        values=len(named),
+        indexed=len(indexed),
+        dead=len(dead),
+        refused_by_the_server=len(wanted & dead.keys()),
+    )
