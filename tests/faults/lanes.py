@@ -41,6 +41,7 @@ class Lane:
     hdfs_url: str = ""
     search_url: str = ""
     rotate: dict[str, Any] = field(default_factory=lambda: {"records": 150, "age": "500ms"})
+    stream: str = "8MiB"
     partitions: int = PARTITIONS
     refused: Callable[[Any], bool] = lambda _: False  # documents that the index never takes
     ledger: Ledger = field(init=False)
@@ -66,6 +67,7 @@ class Lane:
                 "url": self.hdfs_url or self.stack.webhdfs_url,
                 "path": f"/data/{self.name}/{{partition}}-{{offset}}.log",
                 "rotate": self.rotate,
+                "stream": self.stream,
                 "timeout": "5s",
             },
             {

@@ -44,7 +44,7 @@ MUTANTS = (
     ),
     Mutant(
         "length unchecked",
-        "csrc/stores/webhdfs.c",
+        "csrc/stores/webhdfs_put.c",
         "(uint64_t)result.length != op->body.length",
         "(uint64_t)result.length > (uint64_t)INT64_MAX",
         "webhdfs",

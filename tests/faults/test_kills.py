@@ -13,7 +13,8 @@ from tests.faults.lanes import Lane, World, intruder, seconds_to_commit
 
 POINTS = (
     "before-put", "mid-put", "after-201", "after-put", "before-intent", "commit-sent", "after-intent",
-    "before-rename", "after-rename", "before-final", "after-final", "mid-bulk", "after-bulk",
+    "before-rename", "after-rename", "before-join", "after-join",
+    "before-final", "after-final", "mid-bulk", "after-bulk",
     "before-dead-letter", "mid-dead-letter", "after-dead-letter", "assign", "revoke",
 )  # fmt: skip
 LANES = 6
@@ -85,7 +86,7 @@ async def restart(lane: Lane, chance: random.Random) -> float:
 async def test_killed_at_random_and_at_each_point(world: World) -> None:
     tasks = ["random"] * world.dose(20, 300) + list(POINTS) * world.dose(2, 25)
     world.chance.shuffle(tasks)
-    lanes = [world.lane(f"kills{number}", rate=200) for number in range(LANES)]
+    lanes = [world.lane(f"kills{number}", rate=200, stream="2KiB") for number in range(LANES)]
     tally: Counter[str] = Counter()
     await asyncio.gather(*(work(lane, tasks, world.seed + n, tally) for n, lane in enumerate(lanes)))
     lanes[0].session_ms = 6000

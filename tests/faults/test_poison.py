@@ -60,7 +60,8 @@ def corpus() -> Iterator[tuple[str, bytes | None, bool]]:
     yield "null", None, False
     yield "empty", b"", False
     yield "1 MiB", b'{"v":"%b"}' % (b"x" * MIB), True
-    yield "10 MiB", '{{"v":"{}"}}'.format("가" * (10 * MIB // 3)).encode(), True
+    # Elasticsearch counts such a document five times over, and has 10 % of its heap of 512 MiB for that
+    yield "10 MB", '{{"v":"{}"}}'.format("가" * (10_000_000 // 3)).encode(), True
     yield "10 MiB, no JSON", b"{" * (10 * MIB), False
     yield "100,000 arrays", b"[" * 100_000 + b"]" * 100_000, False
     yield "100,000 arrays in an object", b'{"v":' + b"[" * 100_000 + b"]" * 100_000 + b"}", False
