@@ -162,3 +162,12 @@ def key_template(text: str) -> str:
 def lacks_default(template: str, name: str) -> bool:
     """Whether a placeholder of this name has no default."""
     return any(each == name and "|" not in text for each, text in _pieces(template))
+
+
+def as_pattern(template: str, topics: Iterable[str]) -> str:
+    """A pattern with * for what differs by record; a single topic stands for itself."""
+    known = list(topics)
+    pattern = ""
+    for name, text in _pieces(template):
+        pattern += text if not name else known[0].lower() if name == "topic" and len(known) == 1 else "*"
+    return re.sub(r"\*+", "*", pattern)

@@ -11,8 +11,9 @@ from typing import Any, Self
 
 from ._collecting import CollectorConfig
 from .admin import Admin
-from .config import Config
+from .config import Config, Elasticsearch, PipelineConfig
 from .errors import KafkaPipeError
+from .indexes import by_guess
 from .pipeline import Pipeline
 from .producer import Producer
 from .web.collector import Collector
@@ -103,6 +104,8 @@ class App:
             self._tasks.append(asyncio.create_task(_warm(self._producer, self._config.collector)))
         for name, pipeline in self._config.pipelines.items():
             self._pipelines[name] = Pipeline.from_config(name, pipeline, self._config.kafka)
+            if isinstance(pipeline.sink, Elasticsearch):
+                self._tasks.append(asyncio.create_task(_warn_of_guess(name, pipeline, pipeline.sink)))
         for name, running in self._pipelines.items():
             await running.start()
             self._tasks.append(asyncio.create_task(_watch(name, running), name=f"watch {name}"))
@@ -149,6 +152,12 @@ async def _warm(producer: Producer, collector: CollectorConfig) -> None:
             await producer.warm([topic])
         except KafkaPipeError as error:
             _log.warning("collector: topic %s: %s", topic, error.message)
+
+
+async def _warn_of_guess(name: str, pipeline: PipelineConfig, sink: Elasticsearch) -> None:
+    """Tell the log when the server would guess the mapping of an index that the pipeline writes to."""
+    if text := await by_guess(name, pipeline, sink):
+        _log.warning("%s: %s; to choose: kafkapipe index create CONFIG %s", name, text, name)
 
 
 async def _watch(name: str, pipeline: Pipeline) -> None:

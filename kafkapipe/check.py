@@ -241,7 +241,8 @@ async def _index(http: httpx.AsyncClient, url: str, sink: Elasticsearch, found: 
         f"{url}/{quote(name)}/_settings", params={"filter_path": "*.settings.index.blocks"}
     )
     if answer.status_code == 404:
-        return True, f"{found}; index {name} is made with the first document", ""
+        guessed = "its mapping guessed: `kafkapipe index create` makes it with one"
+        return True, f"{found}; index {name} is made with the first document, {guessed}", ""
     if not answer.is_success:
         return False, f"HTTP {answer.status_code} for index {name}", _RIGHTS
     settings = [each["settings"]["index"]["blocks"] for each in _json(answer).values()]

@@ -23,6 +23,7 @@ COMMANDS = {
     "check": (True, "Validate a configuration, then try every server it names."),
     "stack": (False, "Real Kafka, HDFS and Elasticsearch on this machine."),
     "topics": (True, "Create, list, describe, change and delete topics."),
+    "index": (True, "Make a pipeline's index, with a mapping for its events."),
     "groups": (True, "List, describe, reset and delete consumer groups."),
     "produce": (True, "Send the lines of a file or of stdin to a topic."),
     "replay": (True, "Send a range of a pipeline's topics through it once more."),

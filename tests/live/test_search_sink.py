@@ -5,9 +5,11 @@ The same cases run against the stack's Elasticsearch and an OpenSearch that live
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,6 +17,9 @@ import pytest
 import pytest_asyncio
 
 import kafkapipe as kp
+from kafkapipe import indexes
+from kafkapipe.app import App
+from kafkapipe.config import loads
 from kafkapipe.errors import FatalError
 from kafkapipe.stack import Stack
 
@@ -279,6 +284,113 @@ async def test_a_data_stream(stack: Stack, search: Search) -> None:
     if search.flavour == "opensearch":
         (stream,) = (await search.http.get(f"/_data_stream/{topic}")).json()["data_streams"]
         assert stream["timestamp_field"] == {"name": "@timestamp"}
+
+
+def configuration(stack: Stack, search: Search, topic: str, **sink: Any) -> dict[str, Any]:
+    event = {"timestamp": "$now", "userAgent": "$header.user-agent", "colorName": "$query.color"}
+    return {
+        "kafka": {"bootstrap.servers": stack.bootstrap},
+        "management": {"listen": "127.0.0.1:0"},
+        "collector": {
+            "listen": "127.0.0.1:0",
+            "routes": [{"method": "GET", "path": "/a", "topic": topic, "event": event}],
+        },
+        "pipelines": {"p": {"topics": [topic], "sink": {"type": "elasticsearch", "url": search.url, **sink}}},
+    }
+
+
+async def index_create(file: Path, config: dict[str, Any], *arguments: str) -> tuple[int, Any]:
+    """Exit code and document of ``kafkapipe index create``."""
+    await asyncio.to_thread(file.write_text, json.dumps(config))
+    command = [sys.executable, "-m", "kafkapipe", "index", "create", str(file), "p", "--json", *arguments]
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    assert err == b""
+    return process.returncode or 0, json.loads(out)
+
+
+async def make(config: dict[str, Any]) -> list[indexes.Made]:
+    """The same, in this process."""
+    loaded = loads(json.dumps(config))
+    _, sink = indexes.search_pipeline(loaded, "p")
+    return await indexes.create(sink, await indexes.plan(loaded, "p"))
+
+
+async def guess(config: dict[str, Any]) -> str:
+    """What ``kafkapipe run`` would warn of."""
+    loaded = loads(json.dumps(config))
+    return await indexes.by_guess("p", *indexes.search_pipeline(loaded, "p"))
+
+
+EVENTS: list[Record] = [
+    (None, '{"timestamp":"2026-01-01T10:00:00.000+0900","userAgent":"Mozilla","colorName":"빨강","n":1}'),
+    (None, '{"timestamp":"2026-01-01T10:00:01.000+0900","userAgent":"curl","colorName":"red","n":1.5}'),
+]
+TYPES = {"timestamp": "date", "userAgent": "text", "colorName": "keyword", "n": "double"}
+
+
+async def types_of(search: Search, index: str) -> dict[str, str]:
+    (found,) = (await search.http.get(f"/{index}/_mapping")).raise_for_status().json().values()
+    return {name: each["type"] for name, each in found["mappings"]["properties"].items()}
+
+
+async def test_an_index_is_made_for_the_events(
+    stack: Stack, search: Search, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic = search.name("created")
+    config = configuration(stack, search, topic, index=topic)
+    async with App(loads(json.dumps(config))):
+        async with asyncio.timeout(30):
+            while "kafkapipe index create CONFIG p" not in caplog.text:  # noqa: ASYNC110 - no event of it
+                await asyncio.sleep(0.02)
+    await fill(stack, topic, EVENTS)
+    assert await guess(config) == (
+        f"index {topic} is not there: the server would guess each field's type from the first document "
+        "that has it"
+    )
+    code, seen = await index_create(tmp_path / "c.yaml", config, "--dry-run")
+    assert (code, seen["sampled"], [each["state"] for each in seen["made"]]) == (0, 2, ["planned"])
+    assert (await search.http.head(f"/{topic}")).status_code == 404
+    assert [each.state for each in await make(config)] == ["created"]
+    assert await types_of(search, topic) == TYPES
+    settings = (await search.http.get(f"/{topic}/_settings")).json()[topic]["settings"]["index"]
+    assert settings["number_of_replicas"] == "0"  # of one node
+    assert await guess(config) == ""
+    snapshot = await deliver(stack, search, topic, [], index=topic)
+    assert (snapshot["records_out"], snapshot["dead_letters"]) == (2, 0)
+    assert [(each.state, each.differs) for each in await make(config)] == [("exists", ())]
+    await search.http.delete(f"/{topic}")
+    await search.put(f"/{topic}", {"mappings": {"properties": {"n": {"type": "long"}}}})
+    code, seen = await index_create(tmp_path / "c.yaml", config)
+    assert code == 1
+    assert "n: long, not double" in seen["made"][0]["differs"]
+
+
+async def test_a_template_is_made_for_names_that_records_tell(stack: Stack, search: Search) -> None:
+    topic = search.name("by-color")
+    config = configuration(stack, search, topic, index=f"{topic}-{{field:colorName}}")
+    await fill(stack, topic, EVENTS)
+    assert (await guess(config)).startswith(f"indexes {topic}-* have no template: the server would guess")
+    assert [each.state for each in await make(config)] == ["created"]
+    assert await guess(config) == ""
+    await deliver(stack, search, topic, [], index=f"{topic}-{{field:colorName}}")
+    assert await types_of(search, f"{topic}-빨강") == TYPES
+    assert [(each.state, each.differs) for each in await make(config)] == [("exists", ())]
+    await search.http.delete("/_index_template/p")
+
+
+async def test_a_data_stream_is_made_ready(stack: Stack, search: Search) -> None:
+    topic = search.name("made-ready")
+    config = configuration(stack, search, topic, index=topic, data_stream=True)
+    await fill(stack, topic, EVENTS)
+    assert await guess(config) == f"no index template makes {topic} a data stream: it would be a plain index"
+    await make(config)
+    assert await guess(config) == ""
+    await deliver(stack, search, topic, [], index=topic, data_stream=True)
+    assert {hit["_index"][:4] for hit in (await search.hits(topic)).values()} == {".ds-"}
+    assert await types_of(search, topic) == {**TYPES, "@timestamp": "date"}
+    await search.http.delete("/_index_template/p")
 
 
 async def test_a_node_that_stops_and_starts_again(stack: Stack, search: Search) -> None:
