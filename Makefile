@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.stamps
 APT := $(shell command -v apt-get)
 SUDO := $(shell [ "$$(id -u)" = 0 ] || command -v sudo)
-BUILD_PACKAGES := build-essential pkg-config librdkafka-dev libcurl4-openssl-dev libcjson-dev zlib1g-dev python3-dev python3-venv maven
+BUILD_PACKAGES := build-essential pkg-config librdkafka-dev libcurl4-openssl-dev libcjson-dev zlib1g-dev libzstd-dev python3-dev python3-venv maven
 TEST_PACKAGES := libcmocka-dev clang libclang-rt-14-dev chromium chromium-driver
 
 .PHONY: demo test dev ext check check-c unit live faults mutants bench fuzz docs notebooks clean
@@ -29,7 +29,7 @@ define install_packages
 	  else echo "installing Debian packages:$$missing"; $(SUDO) apt-get update -qq && DEBIAN_FRONTEND=noninteractive $(SUDO) apt-get install -y -qq --no-install-recommends $$missing >/dev/null; fi; fi
 endef
 
-$(STAMP)/debian:
+$(STAMP)/debian: Makefile
 	$(call install_packages,$(BUILD_PACKAGES))
 	@mkdir -p $(STAMP) && touch $@
 

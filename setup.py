@@ -20,6 +20,7 @@ LIBRARIES = [
     ("libcurl", "7.84.0", "libcurl4-openssl-dev", "libcurl-devel", "curl"),
     ("libcjson", "1.7.15", "libcjson-dev", "cjson-devel", "cjson"),
     ("zlib", "1.2.11", "zlib1g-dev", "zlib-devel", "zlib"),
+    ("libzstd", "1.4.0", "libzstd-dev", "libzstd-devel", "zstd"),
 ]
 
 VERSION = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]

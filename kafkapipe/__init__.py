@@ -25,11 +25,12 @@ from .errors import (
 if TYPE_CHECKING:
     from ._collecting import Route
     from ._core import Batch, BatchResult, MockCluster, Record, RecordMetadata
+    from ._files import File, Hdfs
     from ._offsets import TopicPartition
     from ._transaction import Transaction
     from .acls import Acl
     from .admin import Admin, BrokerInfo, ClusterDescription, PartitionInfo, TopicDescription, TopicInfo
-    from .config import Elasticsearch, File, Hdfs, Null
+    from .config import Elasticsearch, Null
     from .consumer import Consumer
     from .groups import GroupDescription, GroupInfo, GroupOffset, MemberInfo, OffsetReset
     from .pipeline import Pipeline
@@ -49,11 +50,11 @@ _HOMES = {
     "Collector": "web.collector",
     "Consumer": "consumer",
     "Elasticsearch": "config",
-    "File": "config",
+    "File": "_files",
     "GroupDescription": "groups",
     "GroupInfo": "groups",
     "GroupOffset": "groups",
-    "Hdfs": "config",
+    "Hdfs": "_files",
     "MemberInfo": "groups",
     "MockCluster": "_core",
     "Null": "config",

@@ -4,7 +4,8 @@ import ssl
 
 import httpx
 
-from .config import Elasticsearch, TlsConfig
+from ._tls import TlsConfig
+from .config import Elasticsearch
 from .errors import ConfigError
 
 

@@ -12,9 +12,10 @@ from urllib.parse import quote
 import httpx
 
 from . import _search
+from ._files import File, Hdfs
 from ._template import literals, placeholders
 from .admin import Admin
-from .config import Config, DeadLetterConfig, Elasticsearch, File, Hdfs
+from .config import Config, DeadLetterConfig, Elasticsearch
 from .errors import ConfigError, KafkaPipeError
 from .web.server import Server
 

@@ -24,21 +24,22 @@ from pydantic import (
 
 from . import _fields, _yaml
 from ._collecting import CollectorConfig
+from ._files import File, Hdfs
 from ._problems import validate
 from ._properties import DEFAULT_BOOTSTRAP
 from ._section import Section
 from ._template import (
     COORDINATES,
-    check_absolute,
-    check_file_path,
     check_id,
     check_index,
     check_routing,
     key_template,
     lacks_default,
-    placeholders,
 )
-from ._units import MINUTE, SECOND, Bytes, Duration, Listen, MiB, Urls
+from ._tls import TlsConfig, secret
+from ._units import SECOND, Bytes, Duration, Listen, MiB, Urls
+
+__all__ = ["File", "Hdfs", "TlsConfig"]  # from here as well; what is defined below needs no list
 
 
 class ManagementConfig(Section):
@@ -46,21 +47,6 @@ class ManagementConfig(Section):
 
     listen: Listen = "127.0.0.1:8083"
     """Address and port of /healthz, /readyz, /metrics and the REST API."""
-
-
-class RotateConfig(Section):
-    """When a file is closed and published: at the first of these, whichever comes first."""
-
-    records: int | None = Field(default=None, ge=1)
-    """After so many records; off by default."""
-    bytes: Bytes = Field(default=128 * MiB, ge=1)
-    """When it has this size."""
-    age: Duration = Field(default=5 * MINUTE, ge=10)
-    """When its first record was written this long ago, even if none follows."""
-
-    def core(self) -> dict[str, Any]:
-        """The keys that the C core reads."""
-        return {"rotate_records": self.records or 0, "rotate_bytes": self.bytes, "rotate_age_ms": self.age}
 
 
 class FlushConfig(Section):
@@ -76,94 +62,6 @@ class FlushConfig(Section):
     def core(self) -> dict[str, Any]:
         """The keys that the C core reads."""
         return {"flush_records": self.records, "flush_bytes": self.bytes, "flush_age_ms": self.age}
-
-
-class TlsConfig(Section):
-    """Certificates, for https. Servers are always verified."""
-
-    ca: str | None = Field(default=None, min_length=1)
-    """PEM file of the authorities that a server's certificate is checked against; the system's by default."""
-    cert: str | None = Field(default=None, min_length=1)
-    """PEM file of the client's own certificate, for servers that ask for one."""
-    key: str | None = Field(default=None, min_length=1)
-    """PEM file of that certificate's private key; by default it is in cert's file."""
-    key_password: SecretStr | None = None
-    """Password of the private key."""
-
-    @model_validator(mode="after")
-    def _key_has_a_certificate(self) -> Self:
-        if (self.key or self.key_password) and not self.cert:
-            raise ValueError("key belongs to a certificate: give cert, too")
-        return self
-
-    def core(self) -> dict[str, Any]:
-        """The keys that the C core reads."""
-        return {
-            "ca_file": _file(self.ca), "cert_file": _file(self.cert), "key_file": _file(self.key),
-            "key_password": _secret(self.key_password),
-        }  # fmt: skip
-
-
-def _file(path: str | None) -> str | None:
-    return os.path.abspath(os.path.expanduser(path)) if path else None
-
-
-def _secret(value: SecretStr | None) -> str | None:
-    return value.get_secret_value() if value else None
-
-
-class Hdfs(Section):
-    """Files on HDFS by WebHDFS, each record one line, exactly once per partition."""
-
-    type: Literal["hdfs"] = "hdfs"
-    url: Urls = Field(default=["http://127.0.0.1:9870"], min_length=1)
-    """NameNode, or a list of them, or HttpFS."""
-    user: str = Field(default="hadoop", min_length=1)
-    """HDFS user that owns the files."""
-    path: Annotated[str, AfterValidator(check_absolute), AfterValidator(check_file_path)] = (
-        "/data/{topic}/{partition}-{offset}.log"
-    )
-    """Template of a file's path; {offset} is its first record's, {end} the offset after its last."""
-    rotate: RotateConfig = RotateConfig()
-    """When a file is closed and published."""
-    timeout: Duration = Field(default=30 * SECOND, ge=100)
-    """How long a server may take to answer."""
-    buffer: Bytes = Field(default=64 * MiB, ge=4096)
-    """Most memory for data that is not on HDFS yet, per worker."""
-    stream: Bytes = Field(default=8 * MiB, ge=0)
-    """A larger file goes up in pieces of this size while records arrive, each a block of it; 0: never."""
-
-    def core(self) -> dict[str, Any]:
-        """The sink part of the document that the C core reads."""
-        return {
-            "type": "hdfs", "urls": self.url, "user": self.user, "path": self.path,
-            **self.rotate.core(), "timeout_ms": self.timeout, "buffer_bytes": self.buffer,
-            "stream_bytes": self.stream,
-        }  # fmt: skip
-
-
-class File(Section):
-    """Files on a local disk, each record one line, exactly once per partition."""
-
-    type: Literal["file"] = "file"
-    path: Annotated[str, AfterValidator(check_file_path)] = "data/{topic}/{partition}-{offset}.log"
-    """Template of a file's path; a relative one starts at the working directory."""
-    rotate: RotateConfig = RotateConfig()
-    """When a file is closed and published."""
-    buffer: Bytes = Field(default=64 * MiB, ge=4096)
-    """Most memory for data that is not written yet, per worker."""
-    stream: Bytes = Field(default=8 * MiB, ge=0)
-    """A larger file is written in pieces of this size while records arrive; 0: never."""
-
-    def core(self) -> dict[str, Any]:
-        """The sink part of the document that the C core reads."""
-        return {
-            "type": "file",
-            "path": os.path.abspath(self.path),
-            **self.rotate.core(),
-            "buffer_bytes": self.buffer,
-            "stream_bytes": self.stream,
-        }
 
 
 class Elasticsearch(Section):
@@ -279,7 +177,7 @@ class Elasticsearch(Section):
             "pipeline": self.pipeline, **self.flush.core(),
             "in_flight": 1 if self._order_decides else self.in_flight,
             "in_flight_bytes": self.in_flight_bytes, "gzip": self.gzip, "user": self.user,
-            "password": _secret(self.password), "authorization": self.authorization(), **self.tls.core(),
+            "password": secret(self.password), "authorization": self.authorization(), **self.tls.core(),
             "timeout_ms": self.timeout,
         }  # fmt: skip
 
@@ -366,9 +264,10 @@ class PipelineConfig(Section):
     @model_validator(mode="after")
     def _files_differ(self) -> Self:
         several = len(self.topics) > 1 or self.topics[0].startswith("^")
-        if several and isinstance(self.sink, Hdfs | File) and "topic" not in placeholders(self.sink.path):
+        if several and isinstance(self.sink, Hdfs | File) and (path := self.sink.collision()):
+            where = "sink.path" if path == self.sink.path else f"the path {path}"
             raise ValueError(
-                "sink.path must contain {topic} when several topics are read, or files would collide"
+                f"{where} must contain {{topic}} when several topics are read, or files would collide"
             )
         return self
 

@@ -9,11 +9,12 @@ from types import TracebackType
 from typing import Any, Self
 
 from . import _core, _html, _properties
+from ._files import File, Hdfs
 from ._problems import validate
 from ._ranges import Range
 from ._threads import Threads, interrupted
 from ._yaml import Document
-from .config import Elasticsearch, File, Hdfs, Null, PipelineConfig, to_core_json
+from .config import Elasticsearch, Null, PipelineConfig, to_core_json
 from .errors import ClosedError, FatalError
 
 DRAIN_SECONDS = 8.0

@@ -234,6 +234,20 @@ static void on_progress(void *ctx) {
     kp_worker_healthy(self);
 }
 
+static bool header(void *ctx, const kp_record *rec, size_t index, kp_bytes *name, kp_bytes *value) {
+    (void)ctx;
+    const char *name_text;
+    const void *data;
+    rd_kafka_headers_t *headers;
+    if (rd_kafka_message_headers(rec->handle, &headers) != RD_KAFKA_RESP_ERR_NO_ERROR ||
+        rd_kafka_header_get_all(headers, index, &name_text, &data, &value->length) != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        return false;
+    }
+    *name = kp_bytes_of(name_text);
+    value->data = data;
+    return true;
+}
+
 static kp_status open_session(kp_worker *self, kp_error *err) {
     kp_status st = KP_OK;
     kp_http_options http = {0};
@@ -242,6 +256,7 @@ static kp_status open_session(kp_worker *self, kp_error *err) {
         .ctx = self,
         .group = self->config->group,
         .now_ms = kp_now_ms,
+        .header = header,
         .on_batch = kp_worker_on_batch,
         .on_trouble = on_trouble,
         .on_progress = on_progress,

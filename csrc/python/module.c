@@ -6,12 +6,14 @@
 #include "io/http.h"
 #include "io/json.h"
 #include "io/kafka.h"
+#include "io/zstd.h"
 
 static PyObject *versions(PyObject *module, PyObject *unused) {
     (void)module;
     (void)unused;
-    return Py_BuildValue("{ssssssssss}", "kafkapipe", KP_VERSION, "librdkafka", kp_kafka_version(), "libcurl",
-                         kp_http_version(), "cJSON", kp_json_version(), "zlib", kp_gzip_version());
+    return Py_BuildValue("{ssssssssssss}", "kafkapipe", KP_VERSION, "librdkafka", kp_kafka_version(), "libcurl",
+                         kp_http_version(), "cJSON", kp_json_version(), "zlib", kp_gzip_version(), "zstd",
+                         kp_zstd_version());
 }
 
 static PyObject *memory_live(PyObject *module, PyObject *unused) {

@@ -11,8 +11,9 @@
 /* Without streaming a full buffer closes everything: what filled it may have nothing more to write until there is
  * room. */
 static bool must_seal(const files_sink *self, const files_segment *open, int64_t now_ms) {
-    return open->due || (!self->stream_bytes && self->held >= self->buffer_bytes) ||
-           (self->rotate_age_ms && now_ms - open->opened_ms >= self->rotate_age_ms);
+    int64_t age_ms = open->part->plan->age_ms;
+    return open->due || (!self->stream_bytes && (int64_t)self->held >= self->buffer_bytes) ||
+           (age_ms && now_ms - open->opened_ms >= age_ms);
 }
 
 static void part_pump(files_sink *self, files_part *part, int64_t now_ms) {
@@ -35,7 +36,7 @@ static kp_status files_pump(kp_sink *base, kp_error *err) {
     files_sink *self = (files_sink *)base;
     int64_t now_ms = self->env.now_ms(self->env.ctx);
     kp_status st = self->store->ops->pump(self->store, err);
-    if (self->stream_bytes && self->held >= self->buffer_bytes) {
+    if (self->stream_bytes && (int64_t)self->held >= self->buffer_bytes) {
         files_cut_large(self);
     }
     for (files_part *part = self->parts; part && st == KP_OK; part = part->next) {
@@ -49,11 +50,9 @@ static kp_status files_pump(kp_sink *base, kp_error *err) {
 static int64_t files_next_ms(const kp_sink *base) {
     const files_sink *self = (const files_sink *)base;
     int64_t next = INT64_MAX;
-    if (self->halted || !self->rotate_age_ms) {
-        return next;
-    }
-    for (files_part *part = self->parts; part; part = part->next) {
-        int64_t due = part->open ? part->open->opened_ms + self->rotate_age_ms : INT64_MAX;
+    for (files_part *part = self->halted ? NULL : self->parts; part; part = part->next) {
+        bool aging = part->open && part->plan->age_ms;
+        int64_t due = aging ? part->open->opened_ms + part->plan->age_ms : INT64_MAX;
         next = due < next ? due : next;
     }
     return next;
@@ -115,6 +114,7 @@ static kp_status files_begin(kp_sink *base, int32_t slot, const char *topic, int
         return kp_error_nomem(err);
     }
     part->sink = self;
+    part->plan = files_plan_for(self, topic);
     part->slot = slot;
     part->partition = partition;
     part->topic = kp_strdup(topic);
@@ -239,51 +239,9 @@ static void files_close(kp_sink *base) {
         files_part_free(part);
     }
     kp_free(self->slots);
-    kp_template_free(self->path);
-    kp_buf_deinit(&self->temp_folder);
+    files_options_free(self);
+    kp_buf_deinit(&self->line);
     kp_free(self);
-}
-
-static kp_status token_init(char token[17], kp_error *err) {
-    unsigned char random[8];
-    FILE *source = fopen("/dev/urandom", "rb");
-    size_t got = source ? fread(random, 1, sizeof random, source) : 0;
-    if (source) {
-        fclose(source);
-    }
-    if (got != sizeof random) {
-        return kp_error_set(err, KP_FATAL, "EIO", "/dev/urandom gives no random bytes");
-    }
-    for (size_t i = 0; i < sizeof random; i++) {
-        snprintf(token + 2 * i, 3, "%02x", random[i]);
-    }
-    return KP_OK;
-}
-
-static kp_status configure(files_sink *self, const kp_json *config, const kp_store_ops *store, kp_error *err) {
-    kp_status st;
-    const char *path;
-    int64_t buffer_bytes;
-    int64_t stream_bytes;
-    KP_TRY(kp_json_need_text(config, "path", &path, err));
-    KP_TRY(kp_json_need_int(config, "rotate_records", &self->rotate_records, err));
-    KP_TRY(kp_json_need_int(config, "rotate_bytes", &self->rotate_bytes, err));
-    KP_TRY(kp_json_need_int(config, "rotate_age_ms", &self->rotate_age_ms, err));
-    KP_TRY(kp_json_need_int(config, "buffer_bytes", &buffer_bytes, err));
-    KP_TRY(kp_json_need_int(config, "stream_bytes", &stream_bytes, err));
-    self->buffer_bytes = (size_t)buffer_bytes;
-    self->stream_bytes = (size_t)stream_bytes;
-    KP_TRY(token_init(self->token, err));
-    KP_TRY(kp_template_new(&self->path, path, KP_TEMPLATE_PATH, err));
-    kp_bytes base = kp_template_base(self->path);
-    KP_TRY(kp_buf_append(&self->temp_folder, base.data, base.length, err));
-    KP_TRY(kp_buf_append_text(&self->temp_folder, "_tmp/", err));
-    if (!kp_buf_text(&self->temp_folder)) {
-        KP_TRY(kp_error_nomem(err));
-    }
-    KP_TRY(store->open(&self->store, config, self->env.http, err));
-done:
-    return st;
 }
 
 static kp_status files_open(kp_sink **out, const kp_json *config, const kp_sink_env *env, const kp_sink_ops *ops,
@@ -294,7 +252,8 @@ static kp_status files_open(kp_sink **out, const kp_json *config, const kp_sink_
     }
     self->base.ops = ops;
     self->env = *env;
-    kp_status st = configure(self, config, kp_store_find(ops->name), err);
+    kp_status st = files_options_read(self, config, err);
+    st = st == KP_OK ? kp_store_find(ops->name)->open(&self->store, config, env->http, err) : st;
     if (st != KP_OK) {
         files_close(&self->base);
         return st;
@@ -312,6 +271,7 @@ static kp_status file_open(kp_sink **out, const kp_json *config, const kp_sink_e
 }
 
 static kp_status hdfs_http_options(const kp_json *config, kp_http_options *options, kp_error *err) {
+    kp_sink_tls_options(config, options);
     return kp_json_need_int(config, "timeout_ms", &options->timeout_ms, err);
 }
 

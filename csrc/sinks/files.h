@@ -1,10 +1,13 @@
-/* The files sink, between its parts: files_segment.c takes records, files_upload.c brings their bytes to the store,
+/* The files sink, between its parts: files_options.c reads its configuration, files_segment.c takes records,
+ * files_format.c makes lines of them, files_upload.c brings their bytes to the store,
  * files_publish.c makes files visible and cleans up. Everything here belongs to one loop thread.
  */
 #ifndef KP_SINKS_FILES_H
 #define KP_SINKS_FILES_H
 
 #include "core/template.h"
+#include "io/gzip.h"
+#include "io/zstd.h"
 #include "sinks/sink.h"
 #include "stores/store.h"
 
@@ -17,6 +20,20 @@ typedef struct files_file files_file;
 typedef struct files_segment files_segment;
 typedef struct files_part files_part;
 typedef struct files_sink files_sink;
+
+typedef enum { FILES_PLAIN, FILES_GZIP, FILES_ZSTD } files_compression;
+
+typedef struct files_plan files_plan;
+
+struct files_plan { /* what may differ from topic to topic */
+    files_plan *next;
+    char *topic; /* owned; NULL: all others, and the last of the list */
+    kp_template *path;
+    kp_buf temp_folder; /* "<base>_tmp/" */
+    int64_t records;    /* the rotation rules; 0: none */
+    int64_t bytes;
+    int64_t age_ms;
+};
 
 typedef enum { FILE_OPEN, FILE_SEALED, FILE_JOINING, FILE_UPLOADED } files_state;
 
@@ -34,8 +51,10 @@ struct files_file {
     files_file *next;
     files_segment *segment;
     files_state state;
-    kp_buf key;          /* rendered path with the offsets left at 0: which file of the segment a record belongs to */
-    kp_buf body;         /* bytes that are in no piece yet */
+    kp_buf key;           /* rendered path with the offsets left at 0: which file of the segment a record belongs to */
+    kp_buf body;          /* bytes that are in no piece yet */
+    kp_gzip_stream *gzip; /* what compresses it while it is open; NULL: nothing */
+    kp_zstd_stream *zstd;
     files_piece *pieces; /* that are not in the store yet, oldest first */
     kp_buf starts;       /* int64_t: where each piece lies, those in the store too */
     kp_buf temp;         /* paths, NUL-terminated; made with the first piece */
@@ -62,7 +81,8 @@ struct files_segment {
 struct files_part {   /* one assigned partition */
     files_part *next; /* in the sink's list */
     files_sink *sink;
-    int32_t slot; /* -1: the partition is gone; freed when nothing is under way */
+    const files_plan *plan; /* borrowed from the sink */
+    int32_t slot;           /* -1: the partition is gone; freed when nothing is under way */
     int32_t partition;
     char *topic;
     kp_buf temp_prefix; /* of the names of its temporary files, whoever made them */
@@ -80,18 +100,20 @@ struct files_sink {
     kp_sink base;
     kp_sink_env env;
     kp_store *store;
-    kp_template *path;
-    kp_buf temp_folder; /* "<base>_tmp/" */
-    char token[17];     /* random: tells this run's temporary files from another's */
+    files_plan *plans; /* owned */
+    char token[17];    /* random: tells this run's temporary files from another's */
     uint64_t sequence;
-    int64_t rotate_records;
-    int64_t rotate_bytes;
-    int64_t rotate_age_ms;
-    size_t buffer_bytes;
-    size_t stream_bytes; /* of a piece; 0: a file goes up whole, when it is sealed */
-    size_t held;         /* bytes of bodies and pieces in memory */
-    size_t open_bytes;   /* of bodies of files that are open */
+    int64_t buffer_bytes;
+    int64_t stream_bytes; /* of a piece; 0: a file goes up whole, when it is sealed */
+    int64_t open_max;     /* files */
+    bool raw;
+    bool envelope;
+    files_compression compression;
+    kp_buf line;       /* scratch, of what is compressed */
+    size_t held;       /* bytes of bodies and pieces in memory */
+    size_t open_bytes; /* of bodies of files that are open */
     size_t open_files;
+    size_t files;       /* of every state: what is committed is forgotten */
     size_t uploading;   /* pieces */
     bool halted;        /* after trouble, until resume */
     files_part *parts;  /* also those that are gone and still have something under way */
@@ -100,6 +122,19 @@ struct files_sink {
 };
 
 void files_trouble(files_sink *self, const kp_error *err);
+
+bool files_is_full(const files_sink *self);
+
+/* files_options.c */
+kp_status files_options_read(files_sink *self, const kp_json *config, kp_error *err) KP_MUST_CHECK;
+void files_options_free(files_sink *self);
+const files_plan *files_plan_for(const files_sink *self, const char *topic); /* borrowed */
+
+/* files_format.c */
+kp_status files_format_check(const files_sink *self, const kp_record *rec, kp_error *err) KP_MUST_CHECK;
+kp_status files_format_add(files_sink *self, files_file *file, const kp_record *rec, kp_error *err) KP_MUST_CHECK;
+kp_status files_format_end(files_file *file, kp_error *err) KP_MUST_CHECK; /* its last bytes; again does nothing */
+void files_format_free(files_file *file);
 
 /* files_upload.c */
 kp_status files_cut(files_file *file, kp_error *err) KP_MUST_CHECK; /* what is in its body becomes a piece */

@@ -227,7 +227,7 @@ static void remove_stale(files_part *part, const char *name) {
     kp_error err;
     kp_buf path = {0};
     files_sink *self = part->sink;
-    kp_status st = kp_buf_append(&path, self->temp_folder.data, self->temp_folder.length, &err);
+    kp_status st = kp_buf_append(&path, part->plan->temp_folder.data, part->plan->temp_folder.length, &err);
     st = st == KP_OK ? kp_buf_append_text(&path, name, &err) : st;
     if (st == KP_OK && kp_buf_text(&path) &&
         self->store->ops->remove(self->store, path.data, on_removed, part, &err) == KP_OK) {
@@ -253,7 +253,7 @@ void files_clean_start(files_part *part) {
     kp_error err;
     files_sink *self = part->sink;
     part->clean_due = false;
-    if (self->store->ops->list(self->store, self->temp_folder.data, on_listed, part, &err) == KP_OK) {
+    if (self->store->ops->list(self->store, part->plan->temp_folder.data, on_listed, part, &err) == KP_OK) {
         part->in_flight++;
     } else {
         part->clean_due = true;

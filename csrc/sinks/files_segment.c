@@ -10,6 +10,11 @@
 
 #include <string.h>
 
+enum {
+    PIECES_MAX = 8000, /* a NameNode allows a file 10,000 blocks */
+    WAITING_MAX = 4096,
+};
+
 files_part *files_part_find(const files_sink *self, int32_t slot) {
     return (size_t)slot < self->slot_count ? self->slots[slot] : NULL;
 }
@@ -26,6 +31,8 @@ void files_trouble(files_sink *self, const kp_error *err) {
 static void file_free(files_file *file) {
     files_sink *self = file->segment->part->sink;
     files_drop_bodies(file);
+    files_format_free(file);
+    self->files--;
     self->open_files -= file->state == FILE_OPEN;
     kp_buf_deinit(&file->starts);
     kp_buf_deinit(&file->key);
@@ -74,7 +81,7 @@ void files_part_drop_idle(files_part *part) {
 
 /* ---- sealing ---- */
 
-static kp_status make_path(const files_sink *self, files_file *file, kp_error *err) {
+static kp_status make_path(files_file *file, kp_error *err) {
     kp_status st;
     if (!kp_buf_text(&file->first_key) || !kp_buf_text(&file->first_value)) {
         return kp_error_nomem(err);
@@ -82,11 +89,20 @@ static kp_status make_path(const files_sink *self, files_file *file, kp_error *e
     file->first.key.data = file->first.key.data ? file->first_key.data : NULL;
     file->first.value = (kp_bytes){file->first_value.data, file->first_value.length};
     kp_buf_reset(&file->path);
-    KP_TRY(kp_template_render(self->path, &file->first, file->first.offset, file->segment->end, &file->path, err));
+    KP_TRY(kp_template_render(file->segment->part->plan->path, &file->first, file->first.offset, file->segment->end,
+                              &file->path, err));
     if (!kp_buf_text(&file->path)) {
         st = kp_error_nomem(err);
     }
 done:
+    return st;
+}
+
+static kp_status file_end(files_sink *self, files_file *file, kp_error *err) {
+    size_t before = file->body.length;
+    kp_status st = files_format_end(file, err);
+    self->held += file->body.length - before;
+    self->open_bytes += file->body.length - before;
     return st;
 }
 
@@ -95,7 +111,8 @@ kp_status files_part_seal(files_sink *self, files_part *part, kp_error *err) {
     kp_status st = KP_OK;
     files_segment *segment = part->open;
     for (files_file *file = segment->files; file; file = file->next) {
-        KP_TRY(make_path(self, file, err));
+        KP_TRY(make_path(file, err));
+        KP_TRY(file_end(self, file, err));
         KP_TRY(files_cut(file, err));
     }
     for (files_file *file = segment->files; file; file = file->next) {
@@ -123,9 +140,10 @@ static kp_status file_new(files_segment *segment, const kp_record *rec, kp_bytes
     file->first.topic = segment->part->topic;
     file->first.handle = NULL;
     segment->part->sink->open_files++;
+    segment->part->sink->files++;
     KP_TRY(kp_buf_append(&file->key, key.data, key.length, err));
     KP_TRY(kp_buf_append(&file->first_key, rec->key.data, rec->key.length, err));
-    if (kp_template_per_record(segment->part->sink->path)) {
+    if (kp_template_per_record(segment->part->plan->path)) {
         KP_TRY(kp_buf_append(&file->first_value, rec->value.data, rec->value.length, err));
     }
     file->next = segment->files;
@@ -160,8 +178,18 @@ static files_file *file_find(const files_segment *segment, kp_bytes key) {
 }
 
 /* Rendered with the longest offsets there are, so that no name turns out too long when its file is sealed. */
-static kp_status file_key(const files_sink *self, const kp_record *rec, kp_buf *key, kp_error *err) {
-    return kp_template_render(self->path, rec, INT64_MAX, INT64_MAX, key, err);
+static kp_status file_key(const files_part *part, const kp_record *rec, kp_buf *key, kp_error *err) {
+    return kp_template_render(part->plan->path, rec, INT64_MAX, INT64_MAX, key, err);
+}
+
+static kp_status seal_oldest(files_sink *self, kp_error *err) {
+    files_part *oldest = NULL;
+    for (files_part *part = self->parts; part; part = part->next) {
+        if (part->open && (!oldest || part->open->opened_ms < oldest->open->opened_ms)) {
+            oldest = part;
+        }
+    }
+    return files_part_seal(self, oldest, err);
 }
 
 /* The open file that the record belongs to. */
@@ -171,16 +199,19 @@ static kp_status file_for(files_sink *self, files_part *part, const kp_record *r
     if (part->open && part->open->due) { /* there was no memory to seal it then */
         KP_TRY(files_part_seal(self, part, err));
     }
-    if (!kp_template_per_record(self->path) && part->open) {
+    if (!kp_template_per_record(part->plan->path) && part->open) {
         *out = part->open->files;
         return KP_OK;
     }
-    KP_TRY(file_key(self, rec, &key, err));
+    KP_TRY(file_key(part, rec, &key, err));
     kp_bytes name = {key.data, key.length};
     *out = file_find(part->open, name);
     if (!*out) {
         if (part->open && part->open->manifest_bytes + 2 * name.length + 300 > FILES_MANIFEST_MAX) {
             KP_TRY(files_part_seal(self, part, err));
+        }
+        if ((int64_t)self->open_files >= self->open_max) {
+            KP_TRY(seal_oldest(self, err));
         }
         if (!part->open) {
             KP_TRY(segment_new(part, rec, err));
@@ -193,24 +224,15 @@ done:
     return st;
 }
 
-/* A line is a record: raw newlines, which valid JSON has only between its tokens, become spaces. */
-static kp_status append_line(kp_buf *body, kp_bytes value, kp_error *err) {
-    kp_status st;
-    size_t start = body->length;
-    KP_TRY(kp_buf_reserve(body, value.length + 1, err));
-    KP_TRY(kp_buf_append(body, value.data, value.length, err));
-    char *end = body->data + body->length;
-    for (char *at = body->data + start; at < end && (at = memchr(at, '\n', (size_t)(end - at))); at++) {
-        *at = ' ';
-    }
-    KP_TRY(kp_buf_append(body, "\n", 1, err));
-done:
-    return st;
+static bool file_is_full(const files_plan *plan, const files_file *file) {
+    return (plan->records && (int64_t)file->records >= plan->records) ||
+           (plan->bytes && file->length + (int64_t)file->body.length >= plan->bytes) ||
+           file->starts.length / sizeof(int64_t) >= PIECES_MAX;
 }
 
-static bool file_is_full(const files_sink *self, const files_file *file) {
-    return (self->rotate_records && (int64_t)file->records >= self->rotate_records) ||
-           (self->rotate_bytes && file->length + (int64_t)file->body.length >= self->rotate_bytes);
+/* Bytes that wait for the store; or files that are on their way to being published, however small. */
+bool files_is_full(const files_sink *self) {
+    return (int64_t)self->held >= self->buffer_bytes || self->files >= (size_t)self->open_max + WAITING_MAX;
 }
 
 /* Out of memory half way: no file without a record, no segment without a file. */
@@ -231,9 +253,9 @@ static kp_status file_take(files_sink *self, files_file *file, const kp_record *
     kp_status st;
     size_t before = file->body.length;
     if (before == 0 && file->length) { /* after a piece there will be another of that size */
-        KP_TRY(kp_buf_reserve(&file->body, self->stream_bytes, err));
+        KP_TRY(kp_buf_reserve(&file->body, (size_t)self->stream_bytes, err));
     }
-    KP_TRY(append_line(&file->body, rec->value, err));
+    KP_TRY(files_format_add(self, file, rec, err));
     self->held += file->body.length - before;
     self->open_bytes += file->body.length - before;
     file->records++;
@@ -247,14 +269,15 @@ static kp_status take(files_sink *self, files_part *part, const kp_record *rec, 
     if (!part) {
         return kp_error_set(err, KP_RETRY, "GONE", "partition %d of %s is not assigned", rec->partition, rec->topic);
     }
+    KP_TRY(files_format_check(self, rec, err));
     KP_TRY(file_for(self, part, rec, &file, err));
     KP_TRY(file_take(self, file, rec, err));
     part->open->end = rec->offset + 1;
     kp_error ignored; /* the record is taken in any case: the pump tries again */
-    if (file_is_full(self, file)) {
+    if (file_is_full(part->plan, file)) {
         part->open->due = true;
         (void)!files_part_seal(self, part, &ignored);
-    } else if (self->stream_bytes && file->body.length >= self->stream_bytes) {
+    } else if (self->stream_bytes && (int64_t)file->body.length >= self->stream_bytes) {
         (void)!files_cut(file, &ignored);
     }
 done:
@@ -266,7 +289,7 @@ done:
 
 kp_status files_write(kp_sink *base, kp_batch *batch, kp_error *err) {
     files_sink *self = (files_sink *)base;
-    if (self->held >= self->buffer_bytes) { /* the pump sees to it */
+    if (files_is_full(self)) { /* the pump sees to it */
         return kp_error_set(err, KP_RETRY, "FULL", "%zu bytes wait for their upload", self->held);
     }
     files_part *part = NULL;

@@ -21,7 +21,7 @@ static kp_status make_temp_name(files_file *file, kp_error *err) {
     files_part *part = file->segment->part;
     files_sink *self = part->sink;
     kp_buf_reset(&file->temp);
-    KP_TRY(kp_buf_append(&file->temp, self->temp_folder.data, self->temp_folder.length, err));
+    KP_TRY(kp_buf_append(&file->temp, part->plan->temp_folder.data, part->plan->temp_folder.length, err));
     KP_TRY(kp_buf_append(&file->temp, part->temp_prefix.data, part->temp_prefix.length, err));
     KP_TRY(kp_buf_printf(&file->temp, err, "%lld+%s%llu", (long long)file->first.offset, part->token,
                          (unsigned long long)self->sequence++));

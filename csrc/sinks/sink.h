@@ -22,9 +22,11 @@
 /* All that a sink may touch outside itself, so that tests can script it. */
 typedef struct {
     void *ctx;
-    kp_http *http;                                      /* borrowed; outlives the sink */
-    const char *group;                                  /* borrowed: the consumer group, part of temporary names */
-    int64_t (*now_ms)(void *ctx);                       /* monotonic */
+    kp_http *http;                /* borrowed; outlives the sink */
+    const char *group;            /* borrowed: the consumer group, part of temporary names */
+    int64_t (*now_ms)(void *ctx); /* monotonic */
+    /* The record's header with this index, borrowed as long as the record is; false: there are no more. */
+    bool (*header)(void *ctx, const kp_record *rec, size_t index, kp_bytes *name, kp_bytes *value);
     void (*on_batch)(void *ctx, kp_batch *batch);       /* moved back; every verdict is set */
     void (*on_trouble)(void *ctx, const kp_error *err); /* KP_RETRY: call resume later; KP_FATAL: stop */
     void (*on_progress)(void *ctx);                     /* the server did something for us: trouble is over */

@@ -300,7 +300,12 @@ static void webhdfs_close(kp_store *base) {
         kp_free(self->urls[i]);
     }
     kp_free(self->urls);
+    for (size_t i = 0; i < self->host_count; i++) {
+        kp_free((char *)(uintptr_t)self->hosts[i]);
+    }
+    kp_free(self->hosts);
     kp_free(self->user);
+    kp_free(self->token);
     kp_free(self);
 }
 
@@ -327,6 +332,21 @@ static kp_status add_url(webhdfs *self, const char *text, kp_error *err) {
     return KP_OK;
 }
 
+static kp_status add_hosts(webhdfs *self, const kp_json *hosts, kp_error *err) {
+    size_t count = kp_json_count(hosts);
+    self->hosts = count ? kp_calloc(count, sizeof *self->hosts) : NULL;
+    if (count && !self->hosts) {
+        return kp_error_nomem(err);
+    }
+    for (const kp_json *host = kp_json_first(hosts); host; host = kp_json_next(host)) {
+        self->hosts[self->host_count] = kp_strdup(kp_json_text(host, ""));
+        if (!self->hosts[self->host_count++]) {
+            return kp_error_nomem(err);
+        }
+    }
+    return KP_OK;
+}
+
 static kp_status configure(webhdfs *self, const kp_json *config, kp_error *err) {
     kp_status st;
     const kp_json *urls;
@@ -345,9 +365,12 @@ static kp_status configure(webhdfs *self, const kp_json *config, kp_error *err) 
     }
     const char *name = kp_json_text(user, "");
     self->user = *name ? kp_strdup(name) : NULL;
-    if (*name && !self->user) {
+    const char *token = kp_json_text(kp_json_get(config, "delegation"), NULL);
+    self->token = token ? kp_strdup(token) : NULL;
+    if ((*name && !self->user) || (token && !self->token)) {
         KP_TRY(kp_error_nomem(err));
     }
+    KP_TRY(add_hosts(self, kp_json_get(config, "redirect_hosts"), err));
 done:
     return st;
 }

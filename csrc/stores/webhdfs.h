@@ -57,8 +57,11 @@ struct webhdfs {
     kp_http *http; /* borrowed */
     char **urls;   /* owned; "http://host:port" each */
     size_t url_count;
-    size_t active; /* the NameNode to ask first */
-    char *user;    /* owned; NULL: none */
+    size_t active;      /* the NameNode to ask first */
+    char *user;         /* owned; NULL: none */
+    char *token;        /* owned; a delegation token, in place of user; NULL: none */
+    const char **hosts; /* owned, as each of them: redirects may go there; NULL: wherever the NameNode says */
+    size_t host_count;
     webhdfs_dead dead[WEBHDFS_DEAD_MAX];
     webhdfs_op *ops;
     bool closing;

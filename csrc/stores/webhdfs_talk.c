@@ -8,9 +8,11 @@
 #include "stores/webhdfs.h"
 
 #include "core/fail_point.h"
+#include "io/url.h"
 
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 enum { KP_WEBHDFS_DEAD_MS = 60000 };
@@ -145,9 +147,10 @@ static kp_status build_url(webhdfs_op *self, kp_error *err) {
     KP_TRY(kp_buf_append_url(url, kp_bytes_of(self->subject), "/", err));
     KP_TRY(kp_buf_append_text(url, "?", err));
     KP_TRY(kp_buf_append(url, self->query.data, self->query.length, err));
-    if (store->user) {
-        KP_TRY(kp_buf_append_text(url, "&user.name=", err));
-        KP_TRY(kp_buf_append_url(url, kp_bytes_of(store->user), "", err));
+    const char *who = store->token ? store->token : store->user;
+    if (who) {
+        KP_TRY(kp_buf_append_text(url, store->token ? "&delegation=" : "&user.name=", err));
+        KP_TRY(kp_buf_append_url(url, kp_bytes_of(who), "", err));
     }
     st = kp_buf_text(url) ? KP_OK : kp_error_nomem(err);
 done:
@@ -217,10 +220,27 @@ static void on_datanode(void *ctx, const kp_http_reply *reply) {
     self->step(self, &verdict, reply);
 }
 
+/* A name without its port; an IPv6 address with its brackets. */
+static kp_status check_host(const webhdfs *store, const char *location, kp_error *err) {
+    kp_url url;
+    kp_status st = kp_url_parse(&url, kp_bytes_of(location), err);
+    bool allowed = st == KP_OK && store->host_count == 0;
+    for (size_t i = 0; st == KP_OK && i < store->host_count && !allowed; i++) {
+        allowed = strlen(store->hosts[i]) == url.host.length &&
+                  strncasecmp(store->hosts[i], url.host.data, url.host.length) == 0;
+    }
+    return st != KP_OK || allowed
+               ? st
+               : kp_error_set(err, KP_RETRY, "EREDIRECT",
+                              "the server's redirect is not followed: %.*s is not among redirect_hosts",
+                              (int)(url.host.length < 255 ? url.host.length : 255), url.host.data);
+}
+
 kp_status webhdfs_follow(webhdfs_op *self, const kp_http_reply *reply, kp_bytes body, webhdfs_step step,
                          kp_error *err) {
     bool https = strncmp(self->store->urls[self->namenode], "https:", 6) == 0;
     kp_status st = webhdfs_location(reply->status, reply->body, reply->location, https, &self->url, err);
+    st = st == KP_OK ? check_host(self->store, self->url.data, err) : st;
     if (st != KP_OK) {
         return st;
     }

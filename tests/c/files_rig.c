@@ -14,12 +14,15 @@ static void use_store(sink_rig *rig, fake_disk *disk) {
 
 void files_rig_open(sink_rig *rig, fake_disk *disk, const files_rules *rules) {
     char config[2048];
-    int length =
-        snprintf(config, sizeof config,
-                 "{\"type\":\"file\",\"path\":\"%s\",\"rotate_records\":%d,\"rotate_bytes\":%d,\"rotate_age_ms\":%d,"
-                 "\"buffer_bytes\":%d,\"stream_bytes\":%d}",
-                 rules->path, rules->records, rules->bytes, rules->age_ms,
-                 rules->buffer_bytes ? rules->buffer_bytes : 1 << 20, rules->stream_bytes);
+    int length = snprintf(
+        config, sizeof config,
+        "{\"type\":\"file\",\"path\":\"%s\",\"rotate_records\":%d,\"rotate_bytes\":%d,\"rotate_age_ms\":%d,"
+        "\"buffer_bytes\":%d,\"stream_bytes\":%d,\"format\":\"%s\",\"compression\":\"%s\",\"envelope\":%s,"
+        "\"open_files\":%d,\"overrides\":%s}",
+        rules->path, rules->records, rules->bytes, rules->age_ms, rules->buffer_bytes ? rules->buffer_bytes : 1 << 20,
+        rules->stream_bytes, rules->format ? rules->format : "json", rules->compression ? rules->compression : "none",
+        rules->envelope ? "true" : "false", rules->open_files ? rules->open_files : 256,
+        rules->overrides ? rules->overrides : "{}");
     assert_true(length > 0 && (size_t)length < sizeof config);
     sink_rig_open(rig, "file", config);
     use_store(rig, disk);

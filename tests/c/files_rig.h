@@ -12,8 +12,13 @@ typedef struct {
     int records; /* the rotation rules; 0: none */
     int bytes;
     int age_ms;
-    int buffer_bytes; /* 0: 1 MiB */
-    int stream_bytes; /* 0: none */
+    int buffer_bytes;        /* 0: 1 MiB */
+    int stream_bytes;        /* 0: none */
+    const char *format;      /* NULL: "json" */
+    const char *compression; /* NULL: "none" */
+    bool envelope;
+    int open_files;        /* 0: 256 */
+    const char *overrides; /* JSON; NULL: none */
 } files_rules;
 
 typedef struct {

@@ -158,7 +158,8 @@ static void append_sink(const pipe_rules *rules, char *config, size_t size) {
     }
     snprintf(config + used, size - used,
              "{\"type\":\"file\",\"path\":\"%s/%s\",\"rotate_records\":%d,\"rotate_bytes\":0,\"rotate_age_ms\":%d,"
-             "\"buffer_bytes\":67108864,\"stream_bytes\":8388608}}",
+             "\"buffer_bytes\":67108864,\"stream_bytes\":8388608,\"format\":\"json\",\"compression\":\"none\","
+             "\"envelope\":false,\"open_files\":256,\"overrides\":{}}}",
              pipe_rig_folder, rules->path ? rules->path : "{topic}-{partition}-{offset}.log", rules->records,
              rules->age_ms);
 }

@@ -81,15 +81,30 @@ static void test_a_line_is_a_record(void **state) {
     fake_disk disk = {0};
     files_group group = {0};
     sink_rig rig;
-    const files_rules rules = {.path = "/d/{partition}-{offset}.log", .records = 5};
+    const files_rules rules = {.path = "/d/{partition}-{offset}.log", .records = 2};
     files_rig_open(&rig, &disk, &rules);
     sink_rig_must_write(&rig, sink_rig_values(0, 0,
                                               VALUES("{\"n\":9007199254740993,\"u\":\"홍길동 \\\"나\\\"\"}",
-                                                     "{\n\"a\":\r\n1}\n", "no json \xff\n", NULL, "")));
-    assert_string_equal(sink_rig_verdicts(rig.back[0]), "DDDDD");
+                                                     "no json \xff\n", NULL, "", "{\n\"a\":\r\n1}\n")));
+    assert_string_equal(sink_rig_verdicts(rig.back[0]), "DRRRD");
+    assert_non_null(strstr(kp_batch_reason(rig.back[0], 2)->message, "no value (a tombstone)"));
     files_rig_commit_all(&rig, 0, &group);
     files_rig_assert_file(&disk, "/d/0-0.log",
-                          "{\"n\":9007199254740993,\"u\":\"홍길동 \\\"나\\\"\"}\n{ \"a\":\r 1} \nno json \xff \n\n\n");
+                          "{\"n\":9007199254740993,\"u\":\"홍길동 \\\"나\\\"\"}\n{ \"a\":\r 1} \n");
+    close_all(&rig, &disk);
+}
+
+static void test_raw_lines_are_any_bytes(void **state) {
+    (void)state;
+    fake_disk disk = {0};
+    files_group group = {0};
+    sink_rig rig;
+    const files_rules rules = {.path = "/d/{partition}-{offset}.log", .records = 5, .format = "raw"};
+    files_rig_open(&rig, &disk, &rules);
+    sink_rig_must_write(&rig, sink_rig_values(0, 0, VALUES("{\n\"a\":\r\n1}\n", "no json \xff\n", NULL, "", "한 줄")));
+    assert_string_equal(sink_rig_verdicts(rig.back[0]), "DDDDD");
+    files_rig_commit_all(&rig, 0, &group);
+    files_rig_assert_file(&disk, "/d/0-0.log", "{\n\"a\":\r\n1}\n\nno json \xff\n\n\n\n한 줄\n");
     close_all(&rig, &disk);
 }
 
@@ -344,6 +359,7 @@ int main(void) {
         KP_TEST(test_so_many_bytes_a_file),
         KP_TEST(test_age_closes_a_file_without_another_record),
         KP_TEST(test_a_line_is_a_record),
+        KP_TEST(test_raw_lines_are_any_bytes),
         KP_TEST(test_records_fan_out_by_their_fields),
         KP_TEST(test_a_record_without_the_field_is_rejected_alone),
         KP_TEST(test_a_wide_fan_out_stays_within_the_metadata),

@@ -189,7 +189,8 @@ static void test_memory_does_not_grow_with_the_file(void **state) {
     assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/{offset}.log", folder);
     fake_disk none = {0};
-    files_rig_open(&rig, &none, &(files_rules){.path = path, .stream_bytes = 8 << 20, .buffer_bytes = 64 << 20});
+    files_rig_open(&rig, &none,
+                   &(files_rules){.path = path, .stream_bytes = 8 << 20, .buffer_bytes = 64 << 20, .format = "raw"});
     files_sink *sink = (files_sink *)rig.sink;
     sink->store->ops->close(sink->store);
     assert_int_equal(kp_store_find("file")->open(&sink->store, rig.config, NULL, &err), KP_OK);

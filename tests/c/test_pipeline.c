@@ -47,7 +47,8 @@ static kp_pipeline *start(const char *group, const char *topic, int workers, int
         "\"dead_letter\":{\"mode\":\"stop\",\"topic\":null},\"sink\":{\"type\":\"file\",\"path\":\"%s/"
         "{topic}-{partition}-{offset}.log\","
         "\"rotate_records\":%d,\"rotate_bytes\":0,\"rotate_age_ms\":%d,\"buffer_bytes\":67108864,\"stream_bytes\":"
-        "8388608}}",
+        "8388608,\"format\":\"json\",\"compression\":\"none\",\"envelope\":false,\"open_files\":256,"
+        "\"overrides\":{}}}",
         group, topic, workers, kp_mock_bootstrap(cluster), in_flight_bytes, folder, rotate_records, age_ms);
     kp_status st = kp_pipeline_new(&pipeline, (kp_bytes){config, (size_t)length}, &err);
     if (st != KP_OK) {

@@ -177,7 +177,8 @@ static void test_a_stop_under_pressure_drains(void **state) {
     char metadata[4200];
     snprintf(sink, sizeof sink,
              "{\"type\":\"file\",\"path\":\"%s/{topic}-{partition}-{offset}.log\",\"rotate_records\":0,"
-             "\"rotate_bytes\":0,\"rotate_age_ms\":60000,\"buffer_bytes\":4096,\"stream_bytes\":0}",
+             "\"rotate_bytes\":0,\"rotate_age_ms\":60000,\"buffer_bytes\":4096,\"stream_bytes\":0,\"format\":\"json\","
+             "\"compression\":\"none\",\"envelope\":false,\"open_files\":256,\"overrides\":{}}",
              pipe_rig_folder);
     pipe_rig_topic("press", 2);
     pipe_rig_produce("press", 2, 0, 5000);

@@ -359,6 +359,52 @@ static void test_redirect_to_nowhere_good_is_not_followed(void **state) {
     finish(&b);
 }
 
+/* A script with a store of other options; {port} in them is the script's. */
+static bench start_with(const http_step *steps, size_t count, const char *options) {
+    bench b = {.script = http_script_new(steps, count, HTTP_IN_ORDER)};
+    char config[512];
+    int port = http_script_port(b.script);
+    snprintf(config, sizeof config, "{\"urls\":[\"http://127.0.0.1:%d/webhdfs/v1/\"],%s}", port, options);
+    assert_int_equal(kp_http_new(&b.http, &(kp_http_options){.timeout_ms = 10000}, NULL), KP_OK);
+    assert_int_equal(open_store(&b.store, b.http, config, NULL), KP_OK);
+    return b;
+}
+
+static void test_a_delegation_token_in_place_of_a_user(void **state) {
+    (void)state;
+    const http_step steps[] = {
+        {.expect = "GET /webhdfs/v1/a?op=GETFILESTATUS&delegation=HAAEc%2Bt%3D HTTP", OK_BODY(FILE_OF(1)), CLOSING},
+        {.status = "403 F", .body = REMOTE("InvalidToken", "token (token for kim) is expired"), CLOSING},
+        {.reset = true},
+    };
+    bench b = start_with(STEPS(steps), "\"user\":\"kim\",\"delegation\":\"HAAEc+t=\"");
+    assert_int_equal(look(&b, "/a").length, 1);
+    seen out = look(&b, "/a");
+    assert_failed(out, "InvalidToken: token (token for kim) is expired");
+    out = look(&b, "/a");
+    assert_failed(out, "/webhdfs/v1/a");
+    assert_null(strstr(out.err.message, "HAAE")); /* a token is a secret */
+    finish(&b);
+}
+
+static void test_redirects_only_to_hosts_that_are_allowed(void **state) {
+    (void)state;
+    const http_step steps[] = {
+        {OK_BODY(LOCATION)},
+        {.status = "201 C"},
+        {OK_BODY(FILE_OF(3))},
+        {OK_BODY("{\"Location\":\"http://localhost:{port}/dn/t\"}")},
+        {OK_BODY("{\"Location\":\"http://127.0.0.1.evil.example:{port}/dn/t\"}")},
+        {OK_BODY("{\"Location\":\"http://127.0.0.1@evil.example:{port}/dn/t\"}")},
+    };
+    bench b = start_with(STEPS(steps), "\"user\":\"kim\",\"redirect_hosts\":[\"dn.example\",\"127.0.0.1\"]");
+    assert_int_equal(put(&b, "/t", "abc").outcome, KP_STORE_DONE);
+    assert_failed(put(&b, "/t", "abc"), "localhost is not among redirect_hosts");
+    assert_failed(put(&b, "/t", "abc"), "127.0.0.1.evil.example is not among redirect_hosts");
+    assert_failed(put(&b, "/t", "abc"), "the server's redirect is not followed");
+    finish(&b);
+}
+
 static void test_standby_and_dead_namenodes(void **state) {
     (void)state;
     const http_step dead_first[] = {{.expect = "/a?", OK_BODY(FILE_OF(1))}, {.expect = "/b?", NOT_FOUND}};
@@ -671,6 +717,8 @@ int main(void) {
         KP_TEST(test_join_goes_on_where_it_is),
         KP_TEST(test_join_without_its_pieces),
         KP_TEST(test_redirect_to_nowhere_good_is_not_followed),
+        KP_TEST(test_a_delegation_token_in_place_of_a_user),
+        KP_TEST(test_redirects_only_to_hosts_that_are_allowed),
         KP_TEST(test_standby_and_dead_namenodes),
         KP_TEST(test_put_begins_again_when_the_datanode_meets_a_standby),
         KP_TEST(test_rename_on_a_namenode),

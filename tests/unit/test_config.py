@@ -1,6 +1,7 @@
 """The configuration file: what is accepted, what the core gets, the one line that each mistake gives."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,9 @@ def test_the_core_gets_every_key_resolved():
         "dead_letter": {"mode": "topic", "topic": "select-color.dlq"},
         "sink": {
             "type": "hdfs", "urls": ["http://127.0.0.1:9870"], "user": "hadoop",
-            "path": "/data/color-{partition}-{offset}.log",
+            "path": "/data/color-{partition}-{offset}.log", "delegation": None, "redirect_hosts": [],
+            "ca_file": None, "cert_file": None, "key_file": None, "key_password": None,
+            "format": "json", "envelope": False, "compression": "none", "open_files": 256, "overrides": {},
             "rotate_records": 10, "rotate_bytes": 128 * 2**20, "rotate_age_ms": 30_000,
             "timeout_ms": 30_000, "buffer_bytes": 64 * 2**20,
             "stream_bytes": 8 * 2**20,
@@ -79,13 +82,61 @@ def test_the_core_gets_every_key_resolved():
             {
                 "type": "file", "path": "/색/{partition}-{offset}",
                 "rotate_records": 3, "rotate_bytes": 10**6, "rotate_age_ms": 500, "buffer_bytes": 64 * 2**20,
-            "stream_bytes": 8 * 2**20,
+                "stream_bytes": 8 * 2**20, "format": "json", "envelope": False, "compression": "none",
+                "open_files": 256, "overrides": {},
             },
         ),
     ],
 )  # fmt: skip
 def test_sinks(sink, expected):
     assert core(pipeline(f"topics: [t]\nsink: {sink}"))["sink"] == expected
+
+
+def test_topics_may_have_files_of_their_own():
+    """What an override does not name is as for all topics."""
+    sink = core(pipeline("""topics: [a, b, c]
+sink:
+  type: hdfs
+  path: "/d/{topic}/{partition}-{offset}.log.gz"
+  compression: gzip
+  envelope: true
+  rotate: {records: 10, age: 1m}
+  delegation: geheim
+  redirect_hosts: [dn1]
+  overrides:
+    a: {rotate: {age: 2s}}
+    c: {path: "/c/{partition}-{offset}", rotate: {bytes: 1KiB, records: 5}}
+"""))["sink"]  # fmt: skip
+    assert (sink["compression"], sink["envelope"], sink["delegation"]) == ("gzip", True, "geheim")
+    common = {"rotate_records": 10, "rotate_bytes": 128 * 2**20, "rotate_age_ms": 60_000}
+    assert sink["overrides"] == {
+        "a": {"path": "/d/{topic}/{partition}-{offset}.log.gz", **common, "rotate_age_ms": 2000},
+        "c": {"path": "/c/{partition}-{offset}", **common, "rotate_bytes": 1024, "rotate_records": 5},
+    }
+
+
+@pytest.mark.parametrize(
+    ("sink", "told"),
+    [
+        ("{type: file, format: raw, envelope: true}", "it goes with format: json only"),
+        ("{type: hdfs, path: '/a,b/{partition}-{offset}'}", "has a comma among its folders"),
+        ("{type: hdfs, path: '/a/../b/{partition}-{offset}'}", 'must not have "." or ".."'),
+        ("{type: hdfs, path: 'a/{partition}-{offset}'}", "must be absolute"),
+        ("{type: hdfs, overrides: {t: {path: 'a/{partition}-{offset}'}}}", "must be absolute"),
+        ("{type: file, overrides: {t: {path: '/a/{offset}'}}}", "must contain {partition}"),
+        ("{type: file, compression: lz4}", "compression"),
+    ],
+)
+def test_files_that_cannot_be(sink, told):
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        core(pipeline(f"topics: [t]\nsink: {sink}"))
+
+
+def test_topics_that_would_share_a_path():
+    own = "{path: '/x/{partition}-{offset}'}"
+    sink = f"{{type: file, overrides: {{a: {own}, b: {own}}}}}"
+    with pytest.raises(ConfigError, match=r"must contain \{topic\} when several topics are read"):
+        core(pipeline(f"topics: [a, b]\nsink: {sink}"))
 
 
 def test_a_relative_file_path_starts_at_the_working_directory(tmp_path, monkeypatch):

@@ -20,7 +20,7 @@ C_LAYERS = {
     "core": set(),
     "io": {"core"},
     "stores": {"core", "io/http.h", "io/json.h", "io/url.h"},
-    "sinks": {"core", "io/http.h", "io/json.h", "io/url.h", "io/gzip.h", "stores"},
+    "sinks": {"core", "io/http.h", "io/json.h", "io/url.h", "io/gzip.h", "io/zstd.h", "stores"},
     "transforms": {"core", "io/json.h"},
     "flow": {"core", "io", "stores", "sinks", "transforms"},
     "python": {"core", "io", "flow"},
@@ -34,6 +34,7 @@ FOREIGN = {
     "curl/curl.h": set(),
     "cJSON.h": set(),
     "zlib.h": set(),
+    "zstd.h": set(),
     "Python.h": {"python"},
     "structmember.h": {"python"},
 }
