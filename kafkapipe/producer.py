@@ -129,7 +129,8 @@ class Producer:
 
         Raises RejectedError when the message will never be accepted, DeadlineError when it was not
         acknowledged within ``delivery.timeout.ms``, RetryableError when trying again can help, FatalError
-        when the producer cannot go on, ClosedError when it was closed.
+        when the producer cannot go on (at once when no broker lets it in: a wrong password, a certificate),
+        ClosedError when it was closed.
         """
         core = self._running()
         if self._choice is not None:

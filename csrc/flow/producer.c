@@ -139,7 +139,11 @@ kp_status kp_producer_lock(kp_producer *self, kp_error *err) {
 /* ---- results ---- */
 
 /* A purge is not the end of a producer that is not being closed. */
-static rd_kafka_resp_err_t while_open(rd_kafka_resp_err_t code) {
+static rd_kafka_resp_err_t while_open(const kp_producer *self, rd_kafka_resp_err_t code) {
+    bool purged = code == RD_KAFKA_RESP_ERR__PURGE_QUEUE || code == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
+    if (purged && self->denied) {
+        return self->denied;
+    }
     if (code == RD_KAFKA_RESP_ERR__PURGE_QUEUE) {
         return (rd_kafka_resp_err_t)KP_SEND_PURGED_QUEUE;
     }
@@ -156,13 +160,14 @@ static bool settle_report(kp_producer *self, const rd_kafka_message_t *message, 
         return false;
     }
     if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+        self->worked = true;
         int64_t timestamp = rd_kafka_message_timestamp(message, &type);
         slot->delivery.partition = message->partition;
         slot->delivery.offset = message->offset >= 0 ? message->offset : -1;
         slot->delivery.timestamp_ms = type == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE ? -1 : timestamp;
     }
     self->bytes -= message->len;
-    kp_send_settle(slot, self->closing ? message->err : while_open(message->err));
+    kp_send_settle(slot, self->closing ? message->err : while_open(self, message->err));
     kp_send_finish_if_settled(self, slot->send);
     return true;
 }
@@ -183,15 +188,29 @@ void kp_producer_note_fatal(kp_producer *self) {
     self->fatal.status = KP_FATAL;
 }
 
+/* A password or a certificate that was wrong from the start: nobody shall wait for it. Once a broker took something,
+ * it is the library's to heal. */
+static bool is_denied(const kp_producer *self, rd_kafka_resp_err_t code) {
+    return !self->worked && (code == RD_KAFKA_RESP_ERR__AUTHENTICATION || code == RD_KAFKA_RESP_ERR__SSL);
+}
+
+static void give_up(kp_producer *self, rd_kafka_resp_err_t code, const char *reason) {
+    self->denied = code;
+    kp_kafka_error_set(&self->fatal, code, reason, "producer: no broker lets it in");
+    rd_kafka_purge(self->client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT | RD_KAFKA_PURGE_F_NON_BLOCKING);
+}
+
 static void read_event(kp_producer *self, rd_kafka_event_t *event, bool single) {
     switch (rd_kafka_event_type(event)) {
     case RD_KAFKA_EVENT_DR:
         read_reports(self, event, single);
         break;
     case RD_KAFKA_EVENT_ERROR:
-        /* anything but a fatal error is the library's own to heal; the log keeps its words */
+        /* anything else is the library's own to heal; the log keeps its words */
         if (rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR__FATAL && !single) {
             kp_producer_note_fatal(self);
+        } else if (is_denied(self, rd_kafka_event_error(event))) {
+            give_up(self, rd_kafka_event_error(event), rd_kafka_event_error_string(event));
         }
         break;
     default:

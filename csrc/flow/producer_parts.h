@@ -49,7 +49,9 @@ struct kp_producer {
     kp_error txn_problem; /* why the first message of the transaction failed */
     bool txn_ready;       /* the transactional id is ours; of the thread that begins */
     bool closing;
-    rd_kafka_t *single; /* sends one message a set: NULL until it is needed */
+    bool worked;                /* a broker took a message */
+    rd_kafka_resp_err_t denied; /* what no broker will heal: everything fails with it */
+    rd_kafka_t *single;         /* sends one message a set: NULL until it is needed */
     rd_kafka_queue_t *single_queue;
     atomic_size_t outstanding;
 

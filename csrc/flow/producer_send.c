@@ -112,7 +112,7 @@ kp_status kp_send_error(const kp_send *send, size_t i, kp_error *err) {
                             send->name);
     }
     kp_status st = kp_kafka_status(code);
-    if (send->problem && (st == KP_TIMEOUT || st == KP_RETRY)) {
+    if (send->problem && st != KP_REJECT && st != KP_CLOSED) {
         return kp_kafka_error_set(err, code, send->problem, "produce to %s: %s", send->name, rd_kafka_err2str(code));
     }
     return kp_kafka_error_set(err, code, NULL, "produce to %s", send->name);

@@ -62,7 +62,8 @@ static kp_status take(kp_producer *self, rd_kafka_error_t *error, const char *wh
 kp_status kp_producer_begin(kp_producer *self, int timeout_ms, kp_error *err) {
     bool must_abort;
     kp_status st;
-    KP_TRY(kp_producer_check(self, err));
+    KP_TRY(kp_producer_lock(self, err));
+    pthread_mutex_unlock(&self->lock);
     if (!self->txn_ready) {
         rd_kafka_error_t *error = rd_kafka_init_transactions(self->client, timeout_ms);
         KP_TRY(take(self, error, "begin transaction", &must_abort, err));

@@ -384,3 +384,12 @@ async def test_producer_that_is_not_started_or_closed_says_so(cluster):
     with pytest.raises(ClosedError, match="make a new one"):
         await producer.start()
     await producer.close()
+
+
+async def test_broker_that_is_not_there_is_named_when_the_message_is_due():
+    async with Producer("127.0.0.1:1", delivery_timeout_ms=300, linger_ms=1) as producer:
+        with pytest.raises(DeadlineError, match=r"127\.0\.0\.1:1.*delivery\.timeout\.ms") as caught:
+            await producer.send("색", "x")
+        assert caught.value.op == "produce"
+        result = await producer.send_many("색", ["x", "y"])
+        assert [type(error) for _, error in result.failed] == [DeadlineError, DeadlineError]

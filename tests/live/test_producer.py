@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pyarrow
 import pytest
 
-from kafkapipe import Admin, Producer, RejectedError, read
+from kafkapipe import Admin, FatalError, Producer, RejectedError, read
 
 
 @pytest.fixture
@@ -89,3 +89,83 @@ async def test_keys_land_where_javas_producer_puts_them(stack, admin):
     java = {row["key"].decode(): row["partition"] for row in pyarrow.table(table).to_pylist()}
     assert java == {key: metadata.partition for key, metadata in zip(keys, result, strict=True)}
     assert len(set(java.values())) == 7
+
+
+CODECS = {
+    "none": 0,
+    "gzip": 1,
+    "snappy": 2,
+    "lz4": 3,
+    "zstd": 4,
+}  # as a batch of records says it, in its attributes
+
+
+@pytest.mark.parametrize("codec", CODECS)
+async def test_compression_is_what_the_broker_stores(stack, admin, read_topic, codec):
+    topic = f"live-{codec}"
+    await admin.create_topic(topic)
+    values = [f'{{"userName":"홍길동","n":{9007199254740993 + i}}}'.encode() for i in range(2_000)]
+    async with Producer(stack.bootstrap, compression_type=codec, linger_ms=50) as producer:
+        assert not (await producer.send_many(topic, values)).failed
+    assert [each.value for each in await asyncio.to_thread(read_topic, stack.bootstrap, topic)] == values
+    [segment] = stack.data_dir.rglob(f"{topic}-0/{0:020}.log")
+    stored = segment.read_bytes()
+    assert int.from_bytes(stored[21:23], "big") & 7 == CODECS[codec]
+    size = sum(map(len, values))
+    assert len(stored) > size if codec == "none" else len(stored) < size / 3
+
+
+@pytest.mark.parametrize("acks", [0, 1, "all"])
+async def test_acks(stack, admin, read_topic, acks):
+    topic = f"live-acks-{acks}"
+    await admin.create_topic(topic)
+    async with Producer(stack.bootstrap, acks=acks, linger_ms=1) as producer:
+        await producer.warm([topic])
+        result = await producer.send_many(topic, ["하나", "둘", "셋"])
+        await producer.flush()
+    assert [metadata.offset for metadata in result] == ([-1] * 3 if acks == 0 else [0, 1, 2])
+    async with asyncio.timeout(20):  # nobody told that they are there
+        while len(records := await asyncio.to_thread(read_topic, stack.bootstrap, topic)) < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    assert [each.value.decode() for each in records] == ["하나", "둘", "셋"]
+
+
+@pytest.mark.parametrize("call", ["send", "send_many", "try_send", "warm", "transaction"])
+async def test_wrong_password_is_told_at_once_from_each_call(stack, call):
+    wrong = {**stack.sasl_config("alice", "PLAIN"), "sasl.password": "틀린"}
+    if call == "transaction":
+        wrong["transactional.id"] = "live-wrong-password"
+    producer = Producer(config=wrong)
+    async with asyncio.timeout(20):
+        await producer.start()
+        with pytest.raises(
+            FatalError, match=r"check sasl\.mechanism, sasl\.username and sasl\.password"
+        ) as caught:
+            await told(producer, call)
+        assert stack.sasl_bootstrap in caught.value.message
+        assert caught.value.code == "_AUTHENTICATION"
+        with pytest.raises(FatalError, match="no broker lets it in"):
+            producer.try_send("live-wrong-password", "x")
+        await producer.close()
+
+
+async def told(producer, call):
+    if call == "transaction":
+        async with producer.transaction():
+            pytest.fail("it cannot begin")
+    if call == "warm":
+        await producer.warm(["live-wrong-password"])
+    if call == "send_many":
+        result = await producer.send_many("live-wrong-password", ["x"] * 3)
+        assert len(result.failed) == 3
+        raise result[2]
+    await getattr(producer, call)("live-wrong-password", "x")
+
+
+async def test_certificate_that_is_not_trusted_is_told_at_once(stack):
+    config = stack.sasl_config("admin", "PLAIN")
+    del config["ssl.ca.location"]
+    async with asyncio.timeout(20), Producer(config=config) as producer:
+        with pytest.raises(FatalError, match=r"SSL handshake failed") as caught:
+            await producer.send("live-untrusted", "x")
+    assert caught.value.code == "_SSL"
