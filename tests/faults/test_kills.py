@@ -86,7 +86,7 @@ async def restart(lane: Lane, chance: random.Random) -> float:
 async def test_killed_at_random_and_at_each_point(world: World) -> None:
     tasks = ["random"] * world.dose(20, 300) + list(POINTS) * world.dose(2, 25)
     world.chance.shuffle(tasks)
-    lanes = [world.lane(f"kills{number}", rate=200, stream="2KiB") for number in range(LANES)]
+    lanes = [world.lane(f"kills{number}", rate=200, stream="6KiB") for number in range(LANES)]
     tally: Counter[str] = Counter()
     await asyncio.gather(*(work(lane, tasks, world.seed + n, tally) for n, lane in enumerate(lanes)))
     lanes[0].session_ms = 6000

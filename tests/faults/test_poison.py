@@ -56,7 +56,7 @@ def corpus() -> Iterator[tuple[str, bytes | None, bool]]:
         if valid:
             yield f"in an object: {name}", b'{"v":%b,"big":9007199254740993}' % text, True
         else:
-            yield f"in an object: {name}", b'{"a":%b' % text, False
+            yield f"in an object: {name}", b'{"a":%b,}' % text, False
     yield "null", None, False
     yield "empty", b"", False
     yield "1 MiB", b'{"v":"%b"}' % (b"x" * MIB), True
