@@ -1,7 +1,7 @@
 """What the fault tests share: the debug build, the programs on it, and their doses.
 
-`make test` runs the small doses; `make faults` sets KAFKAPIPE_FAULTS=full. KAFKAPIPE_SEED=N replays a run
-with the same chances.
+`make test` runs the small doses; `make faults` sets KAFKAPIPE_FAULTS=1, which is the share of the full doses.
+KAFKAPIPE_SEED=N replays a run with the same chances.
 """
 
 import asyncio
@@ -57,9 +57,9 @@ async def world(
     """Real servers, programs, chances and the dose; the figures are printed at the end of the run."""
     seed = int(os.environ.get("KAFKAPIPE_SEED") or random.randrange(2**32))
     print(f"KAFKAPIPE_SEED={seed}")
-    full = os.environ.get("KAFKAPIPE_FAULTS") == "full"
-    async with httpx.AsyncClient(timeout=30, trust_env=False) as http:
-        made = World(stack, zygote, http, read_topic, unused_tcp_port_factory, seed, full)
+    share = float(os.environ.get("KAFKAPIPE_FAULTS") or 0)
+    async with httpx.AsyncClient(timeout=120, trust_env=False) as http:
+        made = World(stack, zygote, http, read_topic, unused_tcp_port_factory, seed, share)
         yield made
     lines = [f"{request.node.name}: {line}" for line in made.figures]
     request.config.stash.setdefault(_FIGURES, []).extend(lines)

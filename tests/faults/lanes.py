@@ -5,6 +5,7 @@ Lanes run side by side: a killed program's successor mostly waits for the broker
 """
 
 import asyncio
+import os
 import random
 import threading
 import time
@@ -91,10 +92,10 @@ class Lane:
     async def prepare(self) -> None:
         """Make its topics and its index."""
         async with kp.Admin(self.stack.bootstrap) as admin:
-            await admin.create_topic(self.name, partitions=self.partitions)
-            await admin.create_topic(f"{self.name}-dlq", partitions=1)
+            await admin.create_topic(self.name, partitions=self.partitions, timeout=120)
+            await admin.create_topic(f"{self.name}-dlq", partitions=1, timeout=120)
         settings = {"settings": {"number_of_shards": 1, "number_of_replicas": 0}}
-        async with httpx.AsyncClient(timeout=60, trust_env=False) as http:
+        async with httpx.AsyncClient(timeout=120, trust_env=False) as http:
             answer = await http.put(f"{self.stack.search_url}/{self.name}", json=settings)
             answer.raise_for_status()
 
@@ -133,7 +134,9 @@ async def seconds_to_commit(lane: Lane, group: str, limit: float = 10) -> float:
 
         async def look() -> int:
             try:
-                return sum(each.committed or 0 for each in (await admin.describe_group(group)).offsets)
+                return sum(
+                    each.committed or 0 for each in (await admin.describe_group(group, timeout=120)).offsets
+                )
             except kp.RejectedError:  # there is no such group yet
                 return 0
 
@@ -174,7 +177,7 @@ async def intruder(lane: Lane) -> AsyncIterator[None]:
 
 @dataclass
 class World:
-    """What a fault test works with. ``full`` is the dose, ``figures`` are lines for the end of the run."""
+    """What a fault test works with. ``share`` of the full dose is wanted; ``figures`` are lines for the end."""
 
     stack: Stack
     zygote: Zygote
@@ -182,15 +185,25 @@ class World:
     read_topic: ReadTopic
     port: Callable[[], int]
     seed: int
-    full: bool
+    share: float
     figures: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
 
+    @property
+    def full(self) -> bool:
+        """Whether this is not the default run."""
+        return self.share > 0
+
+    @property
+    def patience(self) -> float:
+        """What a time limit of the matrix is multiplied by: 1 on a machine with cores to spare."""
+        return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1) / 1.5)
+
     def dose(self, small: int, full: int) -> int:
-        """One of the two."""
-        return full if self.full else small
+        """How much of it: ``small`` in the default run, else that share of ``full``, but no less than small."""
+        return max(small, round(full * self.share))
 
     def lane(self, name: str, **options: Any) -> Lane:
         """A lane of its own for this run."""

@@ -88,7 +88,7 @@ class Program:
         except httpx.TransportError:
             return None
 
-    async def caught_up(self, http: httpx.AsyncClient, seconds: float = 120, lag: int = 0) -> None:
+    async def caught_up(self, http: httpx.AsyncClient, seconds: float = 300, lag: int = 0) -> None:
         """Wait until no more than ``lag`` records of a pipeline's topics are left to be done."""
         deadline = asyncio.get_running_loop().time() + seconds
         while await self.lag(http) > lag:

@@ -45,13 +45,13 @@ async def test_killed_and_started_again(world: World) -> None:
                 await asyncio.sleep(world.chance.uniform(0.5, 2))
                 await world.stack.start_server(server)
                 start = time.monotonic()
-                await program.caught_up(world.http, 120, lag=200)
+                await program.caught_up(world.http, lag=200)
                 waits.append(time.monotonic() - start)
             if world.full:
                 await safe_mode(world, "enter")
                 await asyncio.sleep(3)
                 await safe_mode(world, "leave")
-                await program.caught_up(world.http, 120, lag=200)
+                await program.caught_up(world.http, lag=200)
     await program.caught_up(world.http)
     if world.full:
         await asyncio.sleep(OLD_S)

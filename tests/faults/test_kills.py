@@ -46,7 +46,7 @@ async def at_point(lane: Lane, point: str, chance: random.Random, tally: Counter
             if program.alive:
                 async with intruder(lane):
                     await asyncio.wait([program.ended], timeout=chance.uniform(2, 4))
-    assert await program.wait(60, f"came to {point}") == -signal.SIGKILL, program.tail()
+    assert await program.wait(300, f"came to {point}") == -signal.SIGKILL, program.tail()
     tally[point] += 1
 
 
@@ -63,19 +63,19 @@ async def work(lane: Lane, tasks: list[str], seed: int, tally: Counter[str]) -> 
                 await at_point(lane, task, chance, tally)
 
 
-async def restart(lane: Lane, chance: random.Random) -> float:
+async def restart(world: World, lane: Lane) -> float:
     """Kill a program that works with a session as users have it; seconds to its successor's first commit.
 
     Not while its workers still join: Kafka may then make a dead member the leader of the group, and waits for
     a second session to end.
     """
     before = await lane.start()
-    await seconds_to_commit(lane, lane.groups[0], 60)
-    await asyncio.sleep(chance.uniform(2, 4))
+    await seconds_to_commit(lane, lane.groups[0], 300)
+    await asyncio.sleep(world.chance.uniform(2, 4))
     await before.kill()
     after = await lane.start()
     try:
-        return await seconds_to_commit(lane, lane.groups[0], FIRST_COMMIT_S)
+        return await seconds_to_commit(lane, lane.groups[0], FIRST_COMMIT_S * world.patience)
     finally:
         await after.kill()
 
@@ -91,7 +91,7 @@ async def test_killed_at_random_and_at_each_point(world: World) -> None:
     await asyncio.gather(*(work(lane, tasks, world.seed + n, tally) for n, lane in enumerate(lanes)))
     lanes[0].session_ms = 6000
     async with lanes[0].load():
-        seconds = [await restart(lanes[0], world.chance) for _ in range(world.dose(1, 10))]
+        seconds = [await restart(world, lanes[0]) for _ in range(world.dose(1, 10))]
     kills = tally.total() + 2 * len(seconds)
     await world.settle(*lanes, kills=kills, points=len(POINTS), first_commit_s=f"{max(seconds):.1f}")
     assert tally.keys() == {"random", *POINTS}

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.live, pytest.mark.asyncio(loop_scope="session"), pytes
 
 DOWN = Faults(refuse=True)
 BUSY_SHARE = 0.10
-HEALED_S = 60
+HEALED_S = 300
 RATE = 100
 
 
@@ -147,7 +147,7 @@ async def test_unreachable_one_after_the_other_and_all_at_once(world: World) -> 
             for switch, word in outages(world, lines).values():
                 await switch(True)
                 try:
-                    await said(program, world.http, word, 20)
+                    await said(program, world.http, word, 20 * world.patience)
                     before, start = cpu_s(program.pid), time.monotonic()
                     await asyncio.sleep(seconds)
                     shares.append((cpu_s(program.pid) - before) / (time.monotonic() - start))

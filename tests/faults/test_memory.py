@@ -16,7 +16,7 @@ from kafkapipe import _core
 from kafkapipe._core import MockCluster, memory_fail_at, memory_live
 
 SWEEP = 300
-FULL = os.environ.get("KAFKAPIPE_FAULTS") == "full"
+FULL = float(os.environ.get("KAFKAPIPE_FAULTS") or 0) > 0
 TOPIC = "memory"
 RECORDS = 40
 CLEAN = (MemoryError, kp.KafkaPipeError)

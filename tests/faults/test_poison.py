@@ -82,7 +82,7 @@ async def test_every_value_has_one_place(world: World) -> None:
     limit = {"max.message.bytes": str(13 * MIB)}
     async with kp.Admin(world.stack.bootstrap) as admin:
         for topic in (lane.name, f"{lane.name}-dlq"):
-            await admin.create_topic(topic, partitions=1, config=limit)
+            await admin.create_topic(topic, partitions=1, config=limit, timeout=120)
     mapping = {"mappings": {"dynamic": False}}
     (await world.http.put(f"{world.stack.search_url}/{lane.name}", json=mapping)).raise_for_status()
     named = {f"{number} {name}": (value, offered) for number, (name, value, offered) in enumerate(corpus())}

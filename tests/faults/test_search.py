@@ -72,11 +72,11 @@ async def test_a_search_server_with_every_trouble(world: World) -> None:
         slowest = f"{max(back.values()):.1f} s"
         await world.settle(lane, troubles=len(back), back=slowest, grown=f"{grown / 2**20:.0f} MiB")
     assert grown < GROWTH
-    assert max(back.values()) <= BACK_S, back
+    assert max(back.values()) <= BACK_S * world.patience, back
 
 
 async def returned(world: World, program: Program) -> float:
     """Seconds until no more than a second's records wait."""
     start = time.monotonic()
-    await program.caught_up(world.http, 60, lag=RATE)
+    await program.caught_up(world.http, 300, lag=RATE)
     return time.monotonic() - start
