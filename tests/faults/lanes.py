@@ -43,6 +43,7 @@ class Lane:
     search_url: str = ""
     rotate: dict[str, Any] = field(default_factory=lambda: {"records": 150, "age": "500ms"})
     stream: str = "8MiB"
+    format: str = "raw"  # json: files have dead letters of their own, in NAME-files-dlq
     partitions: int = PARTITIONS
     refused: Callable[[Any], bool] = lambda _: False  # documents that the index never takes
     ledger: Ledger = field(init=False)
@@ -69,21 +70,23 @@ class Lane:
                 "path": f"/data/{self.name}/{{partition}}-{{offset}}.log",
                 "rotate": self.rotate,
                 "stream": self.stream,
-                "timeout": "5s",
+                "format": self.format,
+                "timeout": "10s",
             },
             {
                 "type": "elasticsearch",
                 "url": self.search_url or self.stack.search_url,
                 "index": self.name,
                 "flush": {"records": 50, "age": "200ms"},
-                "timeout": "5s",
+                "timeout": "10s",
             },
         ]
+        letters = {"dead_letter": {"topic": f"{self.name}-files-dlq"}} if self.format == "json" else {}
         common = {"topics": [self.name], "retry": {"max": "1s"}, "kafka": {**session, **self.kafka}}
         return {
             "kafka": {"bootstrap.servers": self.stack.bootstrap},
             "pipelines": {
-                self.groups[0]: {**common, "workers": 2, "sink": sinks[0]},
+                self.groups[0]: {**common, "workers": 2, "sink": sinks[0], **letters},
                 self.groups[1]: {**common, "sink": sinks[1], "dead_letter": {"topic": f"{self.name}-dlq"}},
             },
             "management": {"listen": f"127.0.0.1:{port or self.port}"},
@@ -177,7 +180,7 @@ async def intruder(lane: Lane) -> AsyncIterator[None]:
 
 @dataclass
 class World:
-    """What a fault test works with. ``share`` of the full dose is wanted; ``figures`` are lines for the end."""
+    """What a fault test works with. ``share`` of the full dose is wanted; ``figures`` are told at the end."""
 
     stack: Stack
     zygote: Zygote
@@ -202,7 +205,7 @@ class World:
         return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1) / 1.5)
 
     def dose(self, small: int, full: int) -> int:
-        """How much of it: ``small`` in the default run, else that share of ``full``, but no less than small."""
+        """How much of it: ``small`` in the default run, else that share of ``full``, if that is more."""
         return max(small, round(full * self.share))
 
     def lane(self, name: str, **options: Any) -> Lane:
