@@ -348,11 +348,12 @@ def to_core_json(
     pipeline: PipelineConfig,
     kafka: Mapping[str, str],
     ranges: Sequence[Mapping[str, Any]] | None = None,
+    redrive: bool = False,
 ) -> str:
     """The document that the C core reads for a pipeline: every key present, bytes and milliseconds.
 
     ``name`` is the pipeline's, ``kafka`` the properties of the whole file, ``ranges`` what alone is read of
-    the topics. Holds secrets: never show it.
+    the topics, ``redrive`` that they hold dead letters. Holds secrets: never show it.
     """
     topic = pipeline.dead_letter.topic if isinstance(pipeline.dead_letter, DeadLetterConfig) else None
     mode = "topic" if topic else pipeline.dead_letter or "stop"
@@ -363,6 +364,7 @@ def to_core_json(
             "group": pipeline.group or name,
             "topics": pipeline.topics,
             "ranges": ranges,
+            "redrive": redrive,
             "workers": pipeline.workers,
             "kafka": {**properties, "auto.offset.reset": pipeline.start},
             "in_flight_bytes": pipeline.in_flight,

@@ -64,14 +64,17 @@ class Pipeline:
         config: PipelineConfig,
         kafka: Mapping[str, str],
         ranges: Sequence[Range] | None = None,
+        *,
+        redrive: bool = False,
     ) -> Self:
         """A pipeline as a configuration file describes it; ``kafka`` are the whole file's properties.
 
-        With ``ranges`` it reads these alone of its topics, and is drained at their ends.
+        With ``ranges`` it reads these alone of its topics, and is drained at their ends. ``redrive``: they
+        are dead letters, and each is delivered as the record that it was.
         """
         self = cls.__new__(cls)
         parts = None if ranges is None else [each.core() for each in ranges]
-        self._open(to_core_json(name, config, kafka, parts), ranges)
+        self._open(to_core_json(name, config, kafka, parts, redrive), ranges)
         return self
 
     def _open(self, document: str, ranges: Sequence[Range] | None = None) -> None:

@@ -162,13 +162,15 @@ async def run_bounded(
     kafka: Mapping[str, str],
     ranges: Iterable[Range],
     on_progress: Callable[[ReplayProgress], None] | None,
+    *,
+    redrive: bool = False,
 ) -> tuple[bool, dict[str, Any]]:
     """Run a pipeline over these ranges: whether it came to their ends, and its last snapshot.
 
     Cancelling drains it; it came to no end then.
     """
     parts = tuple(ranges)
-    pipeline = Pipeline.from_config(name, config, kafka, parts)
+    pipeline = Pipeline.from_config(name, config, kafka, parts, redrive=redrive)
     await pipeline.start()
     drained = asyncio.create_task(pipeline.drained())
     try:

@@ -18,7 +18,14 @@ typedef struct {
     kp_bytes key;         /* data NULL: no key */
     kp_bytes value;       /* data NULL: tombstone */
     void *handle;         /* what release takes: the library's message. NULL: nothing to give back */
+    bool has_position;    /* a dead letter that is sent again: topic, partition, offset are the record's that it was */
+    int64_t position;     /* and this is its own offset in the partition that is read */
 } kp_record;
+
+/* Where it lies in the partition that is read: what is settled and committed. Nearly always its offset. */
+static inline int64_t kp_record_position(const kp_record *rec) {
+    return rec->has_position ? rec->position : rec->offset;
+}
 
 /* Bytes that a record counts for: key, value and a share for what is kept beside them. */
 static inline size_t kp_record_bytes(const kp_record *rec) {

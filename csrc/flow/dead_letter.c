@@ -16,7 +16,11 @@ struct letter {
     letter *previous;
     rd_kafka_message_t *message; /* owned */
     int32_t slot;
-    bool due; /* not handed to the producer yet, or failed */
+    const char *topic; /* of the record, and where it lay: borrowed from it, or from its partition */
+    int32_t partition;
+    int64_t offset;
+    bool again; /* it was a dead letter before: its headers have told of another reason */
+    bool due;   /* not handed to the producer yet, or failed */
     kp_error reason;
 };
 
@@ -106,10 +110,10 @@ static rd_kafka_headers_t *letter_headers(const kp_dead_letters *self, const let
     rd_kafka_headers_t *headers = old ? rd_kafka_headers_copy(old) : rd_kafka_headers_new(8);
     char partition[HEADER_TEXT_MAX];
     char offset[HEADER_TEXT_MAX];
-    snprintf(partition, sizeof partition, "%d", one->message->partition);
-    snprintf(offset, sizeof offset, "%lld", (long long)one->message->offset);
+    snprintf(partition, sizeof partition, "%d", one->partition);
+    snprintf(offset, sizeof offset, "%lld", (long long)one->offset);
     const char *const added[][2] = {
-        {"__connect.errors.topic", rd_kafka_topic_name(one->message->rkt)},
+        {"__connect.errors.topic", one->topic},
         {"__connect.errors.partition", partition},
         {"__connect.errors.offset", offset},
         {"__connect.errors.connector.name", self->options.connector},
@@ -118,6 +122,9 @@ static rd_kafka_headers_t *letter_headers(const kp_dead_letters *self, const let
         {"__connect.errors.exception.message", one->reason.message},
     };
     for (size_t i = 0; i < sizeof added / sizeof *added; i++) {
+        if (one->again) {
+            rd_kafka_header_remove(headers, added[i][0]);
+        }
         rd_kafka_header_add(headers, added[i][0], -1, added[i][1], -1);
     }
     return headers;
@@ -129,6 +136,7 @@ static rd_kafka_resp_err_t produce(kp_dead_letters *self, letter *one) {
     int64_t timestamp = rd_kafka_message_timestamp(message, NULL);
     rd_kafka_resp_err_t code = rd_kafka_producev(
         self->rk, RD_KAFKA_V_TOPIC(self->options.topic), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+        RD_KAFKA_V_PARTITION(one->again ? message->partition : RD_KAFKA_PARTITION_UA), /* behind the one before it */
         RD_KAFKA_V_VALUE(message->payload, message->len), RD_KAFKA_V_KEY(message->key, message->key_len),
         RD_KAFKA_V_TIMESTAMP(timestamp < 0 ? 0 : timestamp), RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE(one),
         RD_KAFKA_V_END);
@@ -155,6 +163,10 @@ kp_status kp_dead_letters_send(kp_dead_letters *self, const kp_record *rec, cons
     }
     one->message = rec->handle;
     one->slot = rec->slot;
+    one->topic = rec->topic;
+    one->partition = rec->partition;
+    one->offset = rec->offset;
+    one->again = rec->has_position;
     one->reason = *reason;
     one->next = self->letters;
     if (one->next) {

@@ -64,6 +64,7 @@ static kp_status read_config(kp_pipeline_config *config, kp_bytes text, kp_error
     KP_TRY(kp_json_need_int(config->document, "backoff_max_ms", &config->backoff_max_ms, err));
     config->ranges =
         kp_json_is_array(kp_json_get(config->document, "ranges")) ? kp_json_get(config->document, "ranges") : NULL;
+    config->redrive = kp_json_bool(kp_json_get(config->document, "redrive"), false);
     KP_TRY(read_dead_letter(config, err));
     KP_TRY(read_sink(config, err));
     if (config->workers < 1 || config->backoff_min_ms < 1) {
@@ -253,7 +254,9 @@ static kp_status append_worker(kp_worker *worker, kp_buf *json, kp_error *err) {
     KP_TRY(kp_buf_append_text(json, ",\"assignment\":", err));
     KP_TRY(kp_buf_append(json, shared->assignment.length ? shared->assignment.data : "[]",
                          shared->assignment.length ? shared->assignment.length : 2, err));
-    KP_TRY(kp_buf_append_text(json, "}", err));
+    KP_TRY(kp_buf_append_text(json, ",\"existing\":[", err));
+    KP_TRY(kp_buf_append(json, shared->existing.data, shared->existing.length, err));
+    KP_TRY(kp_buf_append_text(json, "]}", err));
 done:
     return st;
 }

@@ -328,6 +328,7 @@ static void close_session(kp_worker *self) {
     }
     kp_http_free(self->http);
     kp_parts_free(self);
+    kp_origins_free(self);
     if (self->rk && kp_kafka_consumer_may_end(self->rk, self->joined)) {
         rd_kafka_destroy_flags(self->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE); /* it is closed */
     } else if (self->rk) {
@@ -421,6 +422,7 @@ kp_status kp_worker_init(kp_worker *self, kp_pipeline *pipeline, const kp_pipeli
 void kp_worker_deinit(kp_worker *self) {
     kp_kafka_signal_deinit(&self->wake);
     kp_buf_deinit(&self->shared.assignment);
+    kp_buf_deinit(&self->shared.existing);
     pthread_mutex_destroy(&self->shared.lock);
     kp_kafka_log_deinit(&self->log);
 }

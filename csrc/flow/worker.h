@@ -32,6 +32,7 @@ typedef struct { /* read once from the document, then constant; strings are borr
     int64_t backoff_max_ms;
     kp_dead_mode dead_mode;
     const char *dead_topic;
+    bool redrive;          /* the records are dead letters, see worker_origin.c */
     const kp_json *ranges; /* of bounded reading, see worker_range.c; NULL: everything, for ever */
 } kp_pipeline_config;
 
@@ -56,6 +57,7 @@ typedef struct { /* what other threads may read, under its lock */
     kp_counters counters;
     char reason[KP_ERROR_MESSAGE_MAX]; /* "" when all is well */
     kp_buf assignment;                 /* JSON array */
+    kp_buf existing;                   /* elements of one: [partition, offset] of letters that were there already */
 } kp_worker_shared;
 
 /* Where a partition stands between "sealed" and "committed". */
@@ -95,6 +97,7 @@ typedef struct {
 } kp_part;
 
 typedef struct kp_worker kp_worker;
+typedef struct kp_origin_topic kp_origin_topic;
 
 struct kp_worker {
     kp_kafka_log log; /* first: the client's opaque, which the rebalance callback gets, is also the worker */
@@ -117,6 +120,7 @@ struct kp_worker {
     kp_part **parts; /* by slot; NULL: free */
     size_t part_count;
     kp_part *last_part; /* of the message before */
+    kp_origin_topic *origin_topics;
 
     kp_batch *gather; /* grows until the sink's flush limits */
     int64_t gather_since_ms;
@@ -197,6 +201,12 @@ void kp_range_passed(kp_worker *self, kp_part *part, int64_t offset); /* all bef
 void kp_range_pause(kp_worker *self);                                 /* the partitions that are at their end */
 void kp_range_seal(kp_worker *self);                                  /* what is open of them */
 int64_t kp_range_left(const kp_part *part);                           /* offsets that are not committed */
+
+/* worker_origin.c: dead letters that are sent again; these do nothing for other records */
+kp_status kp_origin_read(kp_worker *self, const rd_kafka_message_t *message, kp_record *rec,
+                         kp_error *err) KP_MUST_CHECK;
+void kp_origin_note_existing(kp_worker *self, const kp_batch *batch, size_t index); /* what was delivered before */
+void kp_origins_free(kp_worker *self);
 
 /* worker_fetch.c */
 bool kp_worker_fetchers_sleep(void); /* this librdkafka's, when the queue was full */

@@ -304,6 +304,7 @@ static kp_status take(kp_worker *self, kp_part *part, rd_kafka_message_t *messag
         .value = {message->payload, message->len},
         .handle = message,
     };
+    KP_TRY(kp_origin_read(self, message, &rec, err));
     KP_TRY(kp_worker_gather(self, &rec, err));
     self->counters.records_in++;
     self->counters.bytes_in += (int64_t)(message->len + message->key_len);

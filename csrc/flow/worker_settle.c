@@ -140,7 +140,7 @@ static void reject(kp_worker *self, kp_batch *batch, size_t index) {
     if (self->config->dead_mode == KP_DEAD_STOP) {
         stop_at(self, rec, reason);
     } else if (self->config->dead_mode == KP_DEAD_DROP) {
-        settle(self, rec->slot, rec->offset, rec->offset);
+        settle(self, rec->slot, kp_record_position(rec), kp_record_position(rec));
     } else if (kp_dead_letters_send(self->dead, rec, reason, &err) != KP_OK) {
         kp_worker_fail(self, &err);
     } else {
@@ -154,16 +154,18 @@ static void reject(kp_worker *self, kp_batch *batch, size_t index) {
 /* Delivered records of one partition that follow each other are settled in one go. */
 static size_t deliver_run(kp_worker *self, kp_batch *batch, size_t from) {
     const kp_record *first = &batch->records[from];
+    int64_t start = kp_record_position(first);
     size_t end = from;
     size_t bytes = 0;
     while (end < batch->count && batch->verdicts[end].outcome == KP_DELIVERED &&
            batch->records[end].slot == first->slot &&
-           batch->records[end].offset == first->offset + (int64_t)(end - from)) {
+           kp_record_position(&batch->records[end]) == start + (int64_t)(end - from)) {
+        kp_origin_note_existing(self, batch, end);
         bytes += batch->records[end].key.length + batch->records[end].value.length;
         self->batch_bytes -= held_bytes(&batch->records[end]);
         kp_batch_release(batch, end++);
     }
-    settle(self, first->slot, first->offset, first->offset + (int64_t)(end - from) - 1);
+    settle(self, first->slot, start, start + (int64_t)(end - from) - 1);
     kp_part_unref(self, self->parts[first->slot], end - from);
     self->counters.records_out += (int64_t)(end - from);
     self->counters.bytes_out += (int64_t)bytes;

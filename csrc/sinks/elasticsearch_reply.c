@@ -154,7 +154,8 @@ static kp_status judge_item(const kp_json *item, kp_batch *batch, size_t index, 
     kp_error reason;
     switch (meaning) {
     case BULK_DELIVERED:
-        kp_batch_judge(batch, index, KP_DELIVERED, NULL);
+        reason = (kp_error){KP_OK, "EXISTS", "it is there already"};
+        kp_batch_judge(batch, index, KP_DELIVERED, status == 409 ? &reason : NULL);
         return KP_OK;
     case BULK_REJECTED:
         describe(error, status, KP_REJECT, &reason);

@@ -137,7 +137,7 @@ static kp_status file_new(files_segment *segment, const kp_record *rec, kp_bytes
     }
     file->segment = segment;
     file->first = *rec;
-    file->first.topic = segment->part->topic;
+    file->first.topic = rec->has_position ? rec->topic : segment->part->topic; /* that of a dead letter stays */
     file->first.handle = NULL;
     segment->part->sink->open_files++;
     segment->part->sink->files++;
@@ -162,8 +162,8 @@ static kp_status segment_new(files_part *part, const kp_record *rec, kp_error *e
         return kp_error_nomem(err);
     }
     segment->part = part;
-    segment->start = rec->offset;
-    segment->end = rec->offset;
+    segment->start = kp_record_position(rec);
+    segment->end = segment->start;
     segment->opened_ms = part->sink->env.now_ms(part->sink->env.ctx);
     part->open = segment;
     return KP_OK;
@@ -199,7 +199,7 @@ static kp_status file_for(files_sink *self, files_part *part, const kp_record *r
     if (part->open && part->open->due) { /* there was no memory to seal it then */
         KP_TRY(files_part_seal(self, part, err));
     }
-    if (!kp_template_per_record(part->plan->path) && part->open) {
+    if (!kp_template_per_record(part->plan->path) && !rec->has_position && part->open) {
         *out = part->open->files;
         return KP_OK;
     }
@@ -272,7 +272,7 @@ static kp_status take(files_sink *self, files_part *part, const kp_record *rec, 
     KP_TRY(files_format_check(self, rec, err));
     KP_TRY(file_for(self, part, rec, &file, err));
     KP_TRY(file_take(self, file, rec, err));
-    part->open->end = rec->offset + 1;
+    part->open->end = kp_record_position(rec) + 1;
     kp_error ignored; /* the record is taken in any case: the pump tries again */
     if (file_is_full(part->plan, file)) {
         part->open->due = true;

@@ -27,6 +27,7 @@ COMMANDS = {
     "groups": (True, "List, describe, reset and delete consumer groups."),
     "produce": (True, "Send the lines of a file or of stdin to a topic."),
     "replay": (True, "Send a range of a pipeline's topics through it once more."),
+    "dlq": (True, "List, show and send again what could not be delivered."),
     "config": (False, "The options of a configuration file."),
     "versions": (False, "kafkapipe and every library it runs on."),
 }
