@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from . import _fields
 from ._section import Section
-from ._template import check_absolute, check_file_path, placeholders
+from ._template import check_absolute, check_file_path, placeholders, with_mark
 from ._tls import TlsConfig, secret
 from ._units import MINUTE, SECOND, Bytes, Duration, MiB, Urls
 
@@ -87,6 +87,20 @@ class FilesConfig(Section):
         """The path templates by topic; None: all others."""
         own = {topic: override.path for topic, override in self.overrides.items()}
         return {None: self.path, **{topic: path for topic, path in own.items() if path}}
+
+    def marked(self, mark: str) -> Self:
+        """The same, with ``.MARK`` before the ending of every file's name."""
+        overrides = {
+            topic: one.model_copy(update={"path": one.path and with_mark(one.path, mark)})
+            for topic, one in self.overrides.items()
+        }
+        return self.model_copy(update={"path": with_mark(self.path, mark), "overrides": overrides})
+
+    def as_for(self, topic: str) -> Self:
+        """The same, with what this topic has of its own for all topics."""
+        own = self.overrides.get(topic, FilesOverride())
+        changes = {"path": own.path or self.path, "rotate": own.rotate.over(self.rotate), "overrides": {}}
+        return self.model_copy(update=changes)
 
     def collision(self) -> str | None:
         """The path that files of several topics would share, when several are read."""

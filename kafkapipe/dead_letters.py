@@ -9,7 +9,7 @@ from typing import Any
 from . import _bounds, _ranges
 from ._bounds import Bound
 from ._ranges import Range
-from ._template import nearest, with_mark
+from ._template import nearest
 from .admin import Admin
 from .config import Config, DeadLetterConfig, File, Hdfs, PipelineConfig
 from .errors import ConfigError
@@ -194,7 +194,7 @@ async def redrive(
         if not left:
             return RedriveResult(pipeline, topic, run.group, True, (), len(meant))
         await run.save(admin)
-        bounded = _bounded(chosen, topic, run)
+        bounded = _bounded(chosen, topic, {each.origin[0] for each in left}, run)
         finished, seen = await run_bounded(
             pipeline, bounded, config.kafka, run.ranges, on_progress, redrive=True
         )
@@ -255,11 +255,12 @@ def _as_ranges(topic: str, letters: Iterable[DeadLetter]) -> tuple[Range, ...]:
     )
 
 
-def _bounded(chosen: PipelineConfig, topic: str, run: _ranges.Run) -> PipelineConfig:
-    """The pipeline as it is, but reading its own dead letters."""
+def _bounded(chosen: PipelineConfig, topic: str, sources: set[str], run: _ranges.Run) -> PipelineConfig:
+    """The pipeline as it is, but reading its own dead letters, which are of these topics."""
     sink = chosen.sink
     if isinstance(sink, Hdfs | File):
-        sink = sink.model_copy(update={"path": with_mark(sink.path, f"redrive-{run.mark}")})
+        sink = sink.as_for(sources.pop()) if len(sources) == 1 else sink
+        sink = sink.marked(f"redrive-{run.mark}")
     changes = {"topics": [topic], "group": run.group, "start": "earliest", "sink": sink}
     return chosen.model_copy(update=changes)
 

@@ -9,7 +9,7 @@ from typing import Any
 from . import _ranges
 from ._bounds import Bound
 from ._ranges import Range
-from ._template import nearest, with_mark
+from ._template import nearest
 from .admin import Admin
 from .config import Config, Elasticsearch, File, Hdfs, Null, PipelineConfig, load_sink
 from .errors import ConfigError
@@ -146,9 +146,7 @@ def _index(sink: Sink) -> str | None:
 
 def _marked(sink: Sink, mark: str) -> Sink:
     """Files of a replay are told from those of the pipeline, and are found and removed together."""
-    if isinstance(sink, Hdfs | File):
-        return sink.model_copy(update={"path": with_mark(sink.path, f"replay-{mark}")})
-    return sink
+    return sink.marked(f"replay-{mark}") if isinstance(sink, Hdfs | File) else sink
 
 
 def describe_sink(sink: Sink) -> str:

@@ -35,7 +35,7 @@ def document(cluster: kp.MockCluster, folder: Path, path: str = "{topic}-{field:
     sink = {"type": "file", "path": f"{folder}/{path}/{{topic}}-{{partition}}-{{offset}}.log"}
     pipeline = {
         "topics": ["t"],
-        "sink": {**sink, "rotate": {"age": "200ms"}},
+        "sink": {**sink, "rotate": {"age": "200ms"}, "format": "raw"},
         "dead_letter": {"topic": "t.dlq"},
     }
     return {"kafka": {"bootstrap.servers": cluster.bootstrap}, "pipelines": {"files": pipeline}}
