@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -15,11 +16,12 @@ from ._ranges import Range
 from ._threads import Threads, interrupted
 from ._yaml import Document
 from .config import Elasticsearch, Null, PipelineConfig, to_core_json
-from .errors import ClosedError, FatalError
+from .errors import ClosedError, FatalError, RetryableError
 
 DRAIN_SECONDS = 8.0
 """How long ``stop`` waits by default until what was read is delivered and committed."""
 _ASK_MS = 10_000
+_COORDINATOR_SECONDS = 15.0
 
 
 class Snapshot(dict[str, Any]):
@@ -179,11 +181,21 @@ class Pipeline:
             await asyncio.wait_for(self._changed.wait(), 1.0)
 
     async def _ends(self) -> list[tuple[str, int, int, int, int]]:
-        """Asks the brokers where each partition begins and ends, and what the group has committed."""
-        ends: list[tuple[str, int, int, int, int]] = json.loads(
-            await self._threads.run(self._usable().ends, _ASK_MS)
-        )
-        return ends
+        """Asks the brokers where each partition begins and ends, and what the group has committed.
+
+        A group that is new may have no coordinator yet, or one that is not ready: asks again for a while.
+        """
+        deadline = time.monotonic() + _COORDINATOR_SECONDS
+        while True:
+            try:
+                answer = await self._threads.run(self._usable().ends, _ASK_MS)
+            except RetryableError:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.2)
+            else:
+                ends: list[tuple[str, int, int, int, int]] = json.loads(answer)
+                return ends
 
     def _may_have_committed(self, wanted: Mapping[tuple[str, int], int]) -> bool:
         """Whether the group may be there, as far as its own workers know."""

@@ -35,6 +35,7 @@ struct elastic {
     elastic_nodes nodes;
     bool gzip;
     kp_sink_flush flush;
+    size_t fewer; /* records at once while one is looked for that fails its whole request; 0: as configured */
     size_t in_flight_max;
     size_t in_flight_bytes_max;
     size_t in_flight;
@@ -96,6 +97,18 @@ static void halve(elastic *self, const kp_batch *batch) {
     }
 }
 
+/* One record fails the whole request: with half of them each time it is found soon, and then alone is rejected. */
+static void send_fewer(elastic *self, const kp_batch *batch) {
+    size_t half = batch->count / 2;
+    if (half > 0 && (self->fewer == 0 || half < self->fewer)) {
+        self->fewer = half;
+    }
+}
+
+static void send_more(elastic *self) {
+    self->fewer = self->fewer * 2 < self->flush.records ? self->fewer * 2 : 0;
+}
+
 static void judge_reply(elastic *self, size_t node, const kp_http_reply *reply, kp_batch *batch) {
     kp_error err;
     if (reply->transport != KP_OK || reply->status >= 500) {
@@ -110,8 +123,13 @@ static void judge_reply(elastic *self, size_t node, const kp_http_reply *reply, 
     if (reply->status == 413) {
         halve(self, batch);
     }
-    if (classify_bulk(reply->status, reply->body, batch, &err) == KP_FATAL) {
+    kp_status st = classify_bulk(reply->status, reply->body, batch, &err);
+    if (st == KP_FATAL) {
         self->env.on_trouble(self->env.ctx, &err);
+    } else if (reply->status == 400 && st == KP_RETRY) {
+        send_fewer(self, batch);
+    } else if (reply->status == 200 && self->fewer) {
+        send_more(self);
     }
 }
 
@@ -203,7 +221,10 @@ static kp_status elastic_pump(kp_sink *base, kp_error *err) {
 }
 
 static kp_sink_flush elastic_flush(const kp_sink *base) {
-    return ((const elastic *)base)->flush;
+    const elastic *self = (const elastic *)base;
+    kp_sink_flush flush = self->flush;
+    flush.records = self->fewer ? self->fewer : flush.records;
+    return flush;
 }
 
 static void elastic_close(kp_sink *base) {

@@ -62,8 +62,14 @@ bulk_meaning classify_bulk_item(const bulk_item *item) {
     return status == 401 || status == 403 || status == 404 || blames_all(item) ? BULK_STOP : BULK_REJECTED;
 }
 
+/* The document inside an update is parsed with the request, and fails all of it: a name twice, a number too long. */
+static bool is_unreadable(int status, const char *type) {
+    static const char *const types[] = {"x_content_parse_exception", "json_parse_exception", "parsing_exception", NULL};
+    return status == 400 && is_one_of(type, types);
+}
+
 bulk_meaning classify_bulk_request(int status, const char *type) {
-    if (status == 413) {
+    if (status == 413 || is_unreadable(status, type)) {
         return BULK_REJECTED;
     }
     if (status == 408 || status == 429 || status >= 500 || is_block(type)) {

@@ -21,7 +21,8 @@ typedef struct {
 /* Knows Elasticsearch's and OpenSearch's names. */
 bulk_meaning classify_bulk_item(const bulk_item *item);
 
-/* Of the whole request, when it was not answered with 200. BULK_REJECTED: too large, halve it. */
+/* Of the whole request, when it was not answered with 200. BULK_REJECTED: one of its records is at fault, or all
+ * together are too large: send fewer at once. */
 bulk_meaning classify_bulk_request(int status, const char *type);
 
 /* Judges every record of the batch that is still pending, matching items by position. KP_OK; KP_RETRY when the answer

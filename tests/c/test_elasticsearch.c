@@ -242,6 +242,38 @@ static void test_a_body_that_is_too_large_comes_in_halves(void **state) {
     close_all(&rig, server);
 }
 
+#define UNREADABLE                                                                                                     \
+    "{\"error\":{\"type\":\"x_content_parse_exception\",\"reason\":\"[1:13] [UpdateRequest] failed to parse field "    \
+    "[doc]\"}}"
+
+/* The document of an update that the server cannot parse fails its neighbours, too: it is looked for, found, and the
+ * requests grow again. */
+static void test_a_record_that_fails_its_request_is_found(void **state) {
+    (void)state;
+    static const http_step steps[] = {{.expect = BULK, .status = "400 Bad Request", .body = UNREADABLE},
+                                      {.expect = BULK, .status = "400 Bad Request", .body = UNREADABLE},
+                                      {.expect = BULK, .status = "400 Bad Request", .body = UNREADABLE},
+                                      {.expect = BULK, .status = "200 OK", .body = ANSWER(CREATED)},
+                                      {.expect = BULK, .status = "200 OK", .body = ANSWER(CREATED)}};
+    static const struct {
+        size_t records;
+        const char *verdicts;
+        size_t then; /* records at once */
+    } turns[] = {{4, "AAAA", 2}, {2, "AA", 1}, {1, "R", 1}, {1, "D", 2}, {1, "D", 4}};
+    sink_rig rig;
+    http_script *server = http_script_new(steps, 5, HTTP_IN_ORDER);
+    open_with(&rig, server, "\"operation\":\"upsert\",");
+    for (size_t i = 0; i < 5; i++) {
+        static const char *const values[] = {"{}", "{}", "{}", "{}"};
+        sink_rig_must_write(&rig, sink_rig_values(0, 0, values, turns[i].records));
+        sink_rig_until(&rig, &rig.back_count, i + 1);
+        assert_string_equal(sink_rig_verdicts(rig.back[i]), turns[i].verdicts);
+        assert_int_equal(rig.ops->flush(rig.sink).records, turns[i].then);
+    }
+    assert_int_equal(rig.troubles, 0);
+    close_all(&rig, server);
+}
+
 static void open_on_two(sink_rig *rig, int first_port, http_script *second) {
     char urls[128];
     snprintf(urls, sizeof urls, "\"http://127.0.0.1:%d\",\"http://127.0.0.1:%d\"", first_port,
@@ -410,6 +442,7 @@ int main(void) {
         KP_TEST(test_a_lost_answer_sends_all_again),
         KP_TEST(test_wrong_credentials_stop_and_reject_nothing),
         KP_TEST(test_a_body_that_is_too_large_comes_in_halves),
+        KP_TEST(test_a_record_that_fails_its_request_is_found),
         KP_TEST(test_a_dead_node_is_left_out),
         KP_TEST(test_an_ingest_pipeline_is_named_in_the_url),
         KP_TEST(test_bytes_under_way_are_bounded),

@@ -292,6 +292,10 @@ static void test_whole_requests(void **state) {
         {500, "", KP_RETRY, "AA", "500"},
         {408, "", KP_RETRY, "AA", "408"},
         {413, "", KP_RETRY, "AA", "413"},
+        {400, REQUEST("x_content_parse_exception", "[1:13] [UpdateRequest] failed to parse field [doc]", "400"),
+         KP_RETRY, "AA", "failed to parse"},
+        {400, REQUEST("x_content_parse_exception", "[1:13] [UpdateRequest] failed to parse field [doc]", "400"), KP_OK,
+         "R", "failed to parse"},
         {413, "", KP_OK, "R", "413"}, /* alone and too large: it will never be accepted */
         {401, REQUEST("security_exception", "unable to authenticate user [elastic]", "401"), KP_FATAL, "AA",
          "unable to authenticate"},

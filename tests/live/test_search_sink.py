@@ -188,6 +188,19 @@ async def test_an_update_of_what_is_not_there_is_a_dead_letter(
     assert [record.key.decode() for record in dead] == ["없음"]
 
 
+async def test_an_update_that_cannot_be_parsed_is_a_dead_letter_and_its_neighbours_are_not(
+    stack: Stack, search: Search, read_topic: DlqReader
+) -> None:
+    topic = search.name("unreadable")
+    records: list[Record] = [(f"키{number}", f'{{"n": {number}}}') for number in range(7)]
+    records[3] = ("둘", '{"n": 1, "n": 2}')  # the server fails the whole request for it
+    records[5] = ("긴 수", f'{{"n": {"9" * 1500}}}')
+    await deliver(stack, search, topic, records, index=topic, operation="upsert", id="key")
+    assert set(await search.documents(topic)) == {"키0", "키1", "키2", "키4", "키6"}
+    dead = await asyncio.to_thread(read_topic, stack.bootstrap, f"{topic}.dlq")
+    assert [record.key.decode() for record in dead] == ["둘", "긴 수"]
+
+
 async def test_an_older_version_that_comes_later_does_not_win(stack: Stack, search: Search) -> None:
     topic, late, index = search.name("version"), search.name("version-late"), search.name("version")
     options = {"index": index, "operation": "index", "id": "key", "version": "offset", "tombstone": "delete"}
