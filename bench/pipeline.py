@@ -86,7 +86,6 @@ def into_hdfs(cluster: dict[str, Any]) -> Run:
     """Into files by WebHDFS."""
     with Standin() as server:
         sink = {"type": "hdfs", "url": server.url, "path": "/data/{partition}-{offset}.log", "rotate": ROTATE}
-        sink["format"] = "raw"  # curl checks nothing either
         run = drive("pipeline", cluster, sink=sink)
         stats = server.stats()["hdfs"]
         prove(cluster["lines"], stats)

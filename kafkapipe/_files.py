@@ -64,8 +64,8 @@ class FilesConfig(Section):
     """When a file is closed and published."""
     overrides: dict[_fields.Topic, FilesOverride] = Field(default={})
     """Topics that have a path or rotation of their own, by name."""
-    format: Literal["json", "raw"] = "json"
-    """json: a value is one line of JSON, checked; raw: any bytes, untouched, then a newline."""
+    format: Literal["raw", "json"] = "raw"
+    """raw: a value is a line, whatever it holds; json: one that is no JSON is a dead letter."""
     envelope: bool = False
     """Each line is an object of topic, partition, offset, timestamp, key, headers and the untouched value."""
     compression: Literal["none", "gzip", "zstd"] = "none"
@@ -80,7 +80,7 @@ class FilesConfig(Section):
     @model_validator(mode="after")
     def _envelope_holds_json(self) -> Self:
         if self.envelope and self.format == "raw":
-            raise ValueError("an envelope is JSON around JSON: it goes with format: json only")
+            raise ValueError("an envelope is JSON around JSON: it needs format: json")
         return self
 
     def paths(self) -> dict[str | None, str]:

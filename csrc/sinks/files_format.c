@@ -117,7 +117,7 @@ static kp_status append_value(const files_sink *self, const kp_record *rec, kp_b
     KP_TRY(kp_buf_reserve(out, value.length + 2, err));
     KP_TRY(kp_buf_append(out, value.data, value.length, err));
     char *end = out->data + out->length;
-    for (char *at = out->data + start; !self->raw && at < end && (at = memchr(at, '\n', (size_t)(end - at))); at++) {
+    for (char *at = out->data + start; at < end && (at = memchr(at, '\n', (size_t)(end - at))); at++) {
         *at = ' ';
     }
     st = kp_buf_append(out, "}\n" + !self->envelope, 1u + self->envelope, err);

@@ -104,7 +104,7 @@ static void test_raw_lines_are_any_bytes(void **state) {
     sink_rig_must_write(&rig, sink_rig_values(0, 0, VALUES("{\n\"a\":\r\n1}\n", "no json \xff\n", NULL, "", "한 줄")));
     assert_string_equal(sink_rig_verdicts(rig.back[0]), "DDDDD");
     files_rig_commit_all(&rig, 0, &group);
-    files_rig_assert_file(&disk, "/d/0-0.log", "{\n\"a\":\r\n1}\n\nno json \xff\n\n\n\n한 줄\n");
+    files_rig_assert_file(&disk, "/d/0-0.log", "{ \"a\":\r 1} \nno json \xff \n\n\n한 줄\n");
     close_all(&rig, &disk);
 }
 

@@ -54,7 +54,7 @@ def test_the_core_gets_every_key_resolved():
             "type": "hdfs", "urls": ["http://127.0.0.1:9870"], "user": "hadoop",
             "path": "/data/color-{partition}-{offset}.log", "delegation": None, "redirect_hosts": [],
             "ca_file": None, "cert_file": None, "key_file": None, "key_password": None,
-            "format": "json", "envelope": False, "compression": "none", "open_files": 256, "overrides": {},
+            "format": "raw", "envelope": False, "compression": "none", "open_files": 256, "overrides": {},
             "rotate_records": 10, "rotate_bytes": 128 * 2**20, "rotate_age_ms": 30_000,
             "timeout_ms": 30_000, "buffer_bytes": 64 * 2**20,
             "stream_bytes": 8 * 2**20,
@@ -82,7 +82,7 @@ def test_the_core_gets_every_key_resolved():
             {
                 "type": "file", "path": "/색/{partition}-{offset}",
                 "rotate_records": 3, "rotate_bytes": 10**6, "rotate_age_ms": 500, "buffer_bytes": 64 * 2**20,
-                "stream_bytes": 8 * 2**20, "format": "json", "envelope": False, "compression": "none",
+                "stream_bytes": 8 * 2**20, "format": "raw", "envelope": False, "compression": "none",
                 "open_files": 256, "overrides": {},
             },
         ),
@@ -99,6 +99,7 @@ sink:
   type: hdfs
   path: "/d/{topic}/{partition}-{offset}.log.gz"
   compression: gzip
+  format: json
   envelope: true
   rotate: {records: 10, age: 1m}
   delegation: geheim
@@ -118,7 +119,7 @@ sink:
 @pytest.mark.parametrize(
     ("sink", "told"),
     [
-        ("{type: file, format: raw, envelope: true}", "it goes with format: json only"),
+        ("{type: file, format: raw, envelope: true}", "it needs format: json"),
         ("{type: hdfs, path: '/a,b/{partition}-{offset}'}", "has a comma among its folders"),
         ("{type: hdfs, path: '/a/../b/{partition}-{offset}'}", 'must not have "." or ".."'),
         ("{type: hdfs, path: 'a/{partition}-{offset}'}", "must be absolute"),
