@@ -149,42 +149,6 @@ static void files_seal(kp_sink *base, int32_t slot) {
     }
 }
 
-static kp_status segment_manifest(const files_segment *segment, kp_buf *manifest, kp_error *err) {
-    kp_status st = KP_OK;
-    for (const files_file *file = segment->files; file && st == KP_OK; file = file->next) {
-        st = files_manifest_add(manifest, file, err);
-    }
-    return st;
-}
-
-static bool files_sealed(kp_sink *base, int32_t slot, int64_t end_max, kp_intent *out) {
-    files_part *part = files_part_find((files_sink *)base, slot);
-    kp_buf_init(&out->manifest);
-    bool some = false;
-    for (files_segment *segment = part ? part->closed : NULL; segment; segment = segment->next) {
-        if (segment->unfinished || segment->end > end_max ||
-            (some && out->manifest.length + segment->manifest_bytes > FILES_MANIFEST_MAX)) {
-            break;
-        }
-        if (segment_manifest(segment, &out->manifest, NULL) != KP_OK) {
-            return false;
-        }
-        out->start = some ? out->start : segment->start;
-        out->end = segment->end;
-        some = true;
-    }
-    return some && kp_buf_append_text(&out->manifest, "]", NULL) == KP_OK;
-}
-
-static void files_settled(kp_sink *base, int32_t slot, int64_t end) {
-    files_part *part = files_part_find((files_sink *)base, slot);
-    while (part && part->closed && part->closed->end <= end) {
-        files_segment *segment = part->closed;
-        part->closed = segment->next;
-        files_segment_free(segment);
-    }
-}
-
 static bool files_idle(const kp_sink *base, int32_t slot, int64_t end) {
     const files_part *part = files_part_find((const files_sink *)base, slot);
     const files_segment *oldest = part && part->closed ? part->closed : part ? part->open : NULL;

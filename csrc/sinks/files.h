@@ -74,8 +74,8 @@ struct files_segment {
     int64_t start;
     int64_t end;
     int64_t opened_ms;
-    size_t manifest_bytes; /* estimate */
-    bool due;              /* a rotation rule fired */
+    files_file *list; /* one of files: holds the manifest when that is too long for an intent; NULL: none */
+    bool due;         /* a rotation rule fired */
 };
 
 struct files_part {   /* one assigned partition */
@@ -91,6 +91,7 @@ struct files_part {   /* one assigned partition */
     files_segment *closed; /* oldest first */
     files_segment *closed_last;
     size_t in_flight; /* store operations that point here */
+    kp_buf published; /* temporary names, each with its NUL, of the intent that is being published: what is done */
     bool clean_due;
     bool publishing;
     bool lost; /* on_lost was called: nothing more goes up, the pipeline begins anew */
@@ -147,12 +148,18 @@ files_part *files_part_find(const files_sink *self, int32_t slot); /* NULL: not 
 void files_part_free(files_part *part);
 void files_part_drop_idle(files_part *part); /* frees a part that is gone and has nothing under way */
 void files_segment_free(files_segment *segment);
+void files_file_free(files_file *file);                                                     /* that is in no list */
 kp_status files_part_seal(files_sink *self, files_part *part, kp_error *err) KP_MUST_CHECK; /* its open segment */
 kp_status files_write(kp_sink *base, kp_batch *batch, kp_error *err) KP_MUST_CHECK;
+
+/* files_manifest.c */
+kp_status files_manifest_seal(files_segment *segment,
+                              kp_error *err) KP_MUST_CHECK; /* when its files have their names */
+bool files_sealed(kp_sink *base, int32_t slot, int64_t end_max, kp_intent *out);
+void files_settled(kp_sink *base, int32_t slot, int64_t end);
 
 /* files_publish.c */
 kp_status files_publish(kp_sink *base, int32_t slot, kp_bytes manifest, kp_error *err) KP_MUST_CHECK;
 void files_clean_start(files_part *part);
-kp_status files_manifest_add(kp_buf *manifest, const files_file *file, kp_error *err) KP_MUST_CHECK;
 
 #endif

@@ -1,8 +1,8 @@
 /* A record as it stands in a file of the files sink: as a line, with or without an envelope, compressed or not.
  *
- * JSON lines: the value's own bytes, checked; raw newlines, which valid JSON has only between its tokens, become
- * spaces. Raw: any bytes, untouched, and a newline. The envelope is a JSON object whose last member is the value's own
- * bytes.
+ * A line is a record: the value's own bytes, whose raw newlines (which valid JSON has only between its tokens) become
+ * spaces. Raw lines may hold any bytes, JSON lines are checked. The envelope is a JSON object whose last member is the
+ * value's own bytes.
  */
 #include "sinks/files.h"
 

@@ -4,7 +4,8 @@
  * For one file: a rename that is done is done. When the temporary file is gone, a final file of the right length is the
  * work of an earlier try. A final name that is taken while the temporary file is still there belongs to something else
  * (a topic that was made again, offsets that were moved back): it is never replaced, the next free "NAME.1", "NAME.2"
- * is taken. When the temporary file is gone and no name has the length, an operator moved or removed the file.
+ * is taken. When the temporary file is gone and no name has the length, somebody removed the file, or moved it away
+ * before we had the answer: its records are read again, since twice is better than not at all.
  */
 #include "sinks/files.h"
 
@@ -25,6 +26,7 @@ typedef struct {
     int64_t length;
     int number;
     bool temp_gone;
+    bool lost; /* neither the temporary file is there nor a final one */
 } item;
 
 struct publication {
@@ -32,21 +34,9 @@ struct publication {
     size_t count;
     size_t unfinished;
     kp_error err; /* the first that failed */
+    bool lost;    /* one is nowhere */
     item items[];
 };
-
-kp_status files_manifest_add(kp_buf *manifest, const files_file *file, kp_error *err) {
-    kp_status st;
-    kp_bytes temp = {file->temp.data, file->temp.length};
-    kp_bytes path = {file->path.data, file->path.length};
-    KP_TRY(kp_buf_append_text(manifest, manifest->length ? ",[" : "[[", err));
-    KP_TRY(kp_buf_append_json_string(manifest, temp, err));
-    KP_TRY(kp_buf_append_text(manifest, ",", err));
-    KP_TRY(kp_buf_append_json_string(manifest, path, err));
-    KP_TRY(kp_buf_printf(manifest, err, ",%lld]", (long long)file->length));
-done:
-    return st;
-}
 
 static void publication_free(publication *self) {
     for (size_t i = 0; self && i < self->count; i++) {
@@ -57,22 +47,67 @@ static void publication_free(publication *self) {
     kp_free(self);
 }
 
+static void tell_lost(files_part *part, const char *path) {
+    kp_error err;
+    kp_error_set(&err, KP_RETRY, "ELOST",
+                 "%s was removed before it was published: its records are read again from Kafka", path);
+    part->lost = true;
+    part->sink->env.on_lost(part->sink->env.ctx, part->slot, &err);
+}
+
+/* Trouble first: what is nowhere now may be a file of a server that does not answer for another one. */
+static void tell(publication *self) {
+    files_part *part = self->part;
+    const kp_sink_env *env = &part->sink->env;
+    part->publishing = false;
+    if (part->slot < 0) {
+        return;
+    }
+    if (self->err.status == KP_OK && self->lost) {
+        for (size_t i = 0; i < self->count; i++) {
+            if (self->items[i].lost) {
+                tell_lost(part, self->items[i].path.data);
+                return;
+            }
+        }
+    }
+    bool done = self->err.status == KP_OK;
+    if (done) {
+        kp_buf_deinit(&part->published);
+    }
+    env->on_published(env->ctx, part->slot, done ? NULL : &self->err);
+}
+
 static void item_done(item *file, const kp_error *err) {
     publication *self = file->owner;
     files_part *part = self->part;
-    files_sink *sink = part->sink;
     if (err && self->err.status == KP_OK) {
         self->err = *err;
     }
     if (--self->unfinished == 0) {
-        part->publishing = false;
-        if (part->slot >= 0) {
-            sink->env.on_published(sink->env.ctx, part->slot, self->err.status == KP_OK ? NULL : &self->err);
-        }
+        tell(self);
         publication_free(self);
     }
     part->in_flight--;
     files_part_drop_idle(part);
+}
+
+/* Who takes a published file away does no harm, and another try has only the others to do. */
+static void item_published(item *file) {
+    if (kp_buf_append(&file->owner->part->published, file->temp.data, file->temp.length + 1, NULL) != KP_OK) {
+        file->owner->part->published.length = 0; /* then each is looked at again */
+    }
+    item_done(file, NULL);
+}
+
+static bool is_published(const item *file) {
+    const kp_buf *done = &file->owner->part->published;
+    for (size_t at = 0; at < done->length; at += strlen(done->data + at) + 1) {
+        if (strcmp(done->data + at, file->temp.data) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static kp_status next_name(item *file, kp_error *err) {
@@ -111,11 +146,19 @@ static void item_try(item *file) {
     }
 }
 
+static void item_start(item *file) {
+    if (is_published(file)) { /* by an earlier try, of which another file failed */
+        item_done(file, NULL);
+    } else {
+        item_try(file);
+    }
+}
+
 static void on_renamed(void *ctx, const kp_store_result *result) {
     item *file = ctx;
     if (result->outcome == KP_STORE_DONE) {
         KP_FAIL_POINT("after-rename");
-        item_done(file, NULL);
+        item_published(file);
     } else if (result->outcome == KP_STORE_EXISTS) {
         file->number++;
         item_try(file);
@@ -133,8 +176,11 @@ static void on_looked(void *ctx, const kp_store_result *result) {
     bool there = result->outcome == KP_STORE_DONE;
     if (result->outcome == KP_STORE_FAILED) {
         item_done(file, &result->err);
-    } else if (!there || (!result->is_folder && result->length == file->length)) {
+    } else if (!there) {
+        file->lost = file->owner->lost = true;
         item_done(file, NULL);
+    } else if (!result->is_folder && result->length == file->length) {
+        item_published(file);
     } else {
         file->number++;
         item_try(file);
@@ -184,13 +230,11 @@ done:
     return st;
 }
 
-kp_status files_publish(kp_sink *base, int32_t slot, kp_bytes manifest, kp_error *err) {
+static kp_status publish_list(files_part *part, kp_bytes list, kp_error *err) {
     kp_status st;
-    files_sink *sink = (files_sink *)base;
-    files_part *part = files_part_find(sink, slot);
     const kp_json *files = NULL;
     publication *self = NULL;
-    KP_TRY(kp_json_parse(&files, manifest, "the intent's manifest", err));
+    KP_TRY(kp_json_parse(&files, list, "the intent's manifest", err));
     if (!kp_json_is_array(files) || kp_json_count(files) == 0) {
         KP_TRY(kp_error_set(err, KP_FATAL, "EINTENT", "publish: the intent in the group's offset names no files"));
     }
@@ -199,10 +243,54 @@ kp_status files_publish(kp_sink *base, int32_t slot, kp_bytes manifest, kp_error
     part->in_flight += self->count;
     self->unfinished = self->count;
     for (size_t i = 0, count = self->count; i < count; i++) {
-        item_try(&self->items[i]); /* the last one to end may free self, but never before the last one is tried */
+        item_start(&self->items[i]); /* the last one to end may free self, but never before the last one is tried */
     }
 done:
     kp_json_free(files);
+    return st;
+}
+
+/* ---- a list that is a file ---- */
+
+static void on_list(void *ctx, const kp_store_result *result) {
+    files_part *part = ctx;
+    const kp_sink_env *env = &part->sink->env;
+    kp_error err = result->err;
+    kp_status st = result->outcome == KP_STORE_FAILED ? err.status : KP_OK;
+    if (part->slot >= 0 && result->outcome == KP_STORE_MISSING) {
+        part->publishing = false;
+        tell_lost(part, "a list of files in _tmp");
+    } else if (part->slot >= 0) {
+        st = st == KP_OK ? publish_list(part, result->content, &err) : st;
+        if (st != KP_OK) {
+            part->publishing = false;
+            env->on_published(env->ctx, part->slot, &err);
+        }
+    }
+    part->in_flight--;
+    files_part_drop_idle(part);
+}
+
+/* NULL: the manifest is the list itself. */
+static const char *list_path(const kp_json *manifest) {
+    return kp_json_is_array(manifest) ? kp_json_text(kp_json_first(manifest), NULL) : NULL;
+}
+
+kp_status files_publish(kp_sink *base, int32_t slot, kp_bytes manifest, kp_error *err) {
+    kp_status st;
+    files_sink *sink = (files_sink *)base;
+    files_part *part = files_part_find(sink, slot);
+    const kp_json *root = NULL;
+    KP_TRY(kp_json_parse(&root, manifest, "the intent's manifest", err));
+    const char *path = list_path(root);
+    if (!path) {
+        st = publish_list(part, manifest, err);
+    } else if ((st = sink->store->ops->read(sink->store, path, on_list, part, err)) == KP_OK) {
+        part->publishing = true;
+        part->in_flight++;
+    }
+done:
+    kp_json_free(root);
     return st;
 }
 

@@ -28,7 +28,7 @@ void files_trouble(files_sink *self, const kp_error *err) {
 
 /* ---- lifetimes ---- */
 
-static void file_free(files_file *file) {
+void files_file_free(files_file *file) {
     files_sink *self = file->segment->part->sink;
     files_drop_bodies(file);
     files_format_free(file);
@@ -50,7 +50,7 @@ void files_segment_free(files_segment *segment) {
     while (segment->files) {
         files_file *file = segment->files;
         segment->files = file->next;
-        file_free(file);
+        files_file_free(file);
     }
     kp_free(segment);
 }
@@ -63,6 +63,7 @@ void files_part_free(files_part *part) {
         files_segment_free(segment);
     }
     kp_buf_deinit(&part->temp_prefix);
+    kp_buf_deinit(&part->published);
     kp_free(part->topic);
     kp_free(part);
 }
@@ -115,10 +116,11 @@ kp_status files_part_seal(files_sink *self, files_part *part, kp_error *err) {
         KP_TRY(file_end(self, file, err));
         KP_TRY(files_cut(file, err));
     }
+    KP_TRY(files_manifest_seal(segment, err));
     for (files_file *file = segment->files; file; file = file->next) {
+        self->open_files -= file->state == FILE_OPEN;
+        segment->unfinished += file->state == FILE_OPEN;
         file->state = FILE_SEALED;
-        self->open_files--;
-        segment->unfinished++;
     }
     part->open = NULL;
     *(part->closed ? &part->closed_last->next : &part->closed) = segment;
@@ -148,10 +150,9 @@ static kp_status file_new(files_segment *segment, const kp_record *rec, kp_bytes
     }
     file->next = segment->files;
     segment->files = file;
-    segment->manifest_bytes += 2 * key.length + segment->part->temp_prefix.length + 80;
 done:
     if (st != KP_OK) {
-        file_free(file);
+        files_file_free(file);
     }
     return st;
 }
@@ -207,9 +208,6 @@ static kp_status file_for(files_sink *self, files_part *part, const kp_record *r
     kp_bytes name = {key.data, key.length};
     *out = file_find(part->open, name);
     if (!*out) {
-        if (part->open && part->open->manifest_bytes + 2 * name.length + 300 > FILES_MANIFEST_MAX) {
-            KP_TRY(files_part_seal(self, part, err));
-        }
         if ((int64_t)self->open_files >= self->open_max) {
             KP_TRY(seal_oldest(self, err));
         }
@@ -241,7 +239,7 @@ static void drop_unused(files_part *part) {
     if (open && open->files && open->files->records == 0) { /* a new file is the first */
         files_file *file = open->files;
         open->files = file->next;
-        file_free(file);
+        files_file_free(file);
     }
     if (open && !open->files) {
         files_segment_free(open);

@@ -47,7 +47,7 @@ typedef struct {
 typedef struct {
     int64_t start;
     int64_t end;
-    kp_buf manifest; /* owned: a JSON array of [temporary, final, length] */
+    kp_buf manifest; /* owned: a JSON array, which only the sink understands; at most some 3.6 kB */
 } kp_intent;
 
 typedef struct kp_sink kp_sink;

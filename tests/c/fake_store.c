@@ -168,6 +168,10 @@ static void do_one(fake_disk *disk, const operation *op, const char **names, kp_
         result->outcome = file ? KP_STORE_DONE : KP_STORE_MISSING;
         result->length = file ? (int64_t)file->length : 0;
         break;
+    case FAKE_READ:
+        result->outcome = file ? KP_STORE_DONE : KP_STORE_MISSING;
+        result->content = file ? (kp_bytes){file->body, file->length} : (kp_bytes){NULL, 0};
+        break;
     case FAKE_LIST:
         do_list(disk, op, names, result);
         break;
@@ -332,6 +336,10 @@ static kp_status fake_remove(kp_store *self, const char *path, kp_store_on_done 
     return start(self, (operation){.kind = FAKE_REMOVE, .on_done = on_done, .ctx = ctx}, path, NULL, err);
 }
 
+static kp_status fake_read(kp_store *self, const char *path, kp_store_on_done on_done, void *ctx, kp_error *err) {
+    return start(self, (operation){.kind = FAKE_READ, .on_done = on_done, .ctx = ctx}, path, NULL, err);
+}
+
 static const kp_store_ops ops = {
     .name = "fake",
     .close = fake_close,
@@ -344,6 +352,7 @@ static const kp_store_ops ops = {
     .status = fake_status,
     .list = fake_list,
     .remove = fake_remove,
+    .read = fake_read,
 };
 
 kp_store *fake_store_new(fake_disk *disk) {

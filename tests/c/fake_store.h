@@ -14,6 +14,7 @@ typedef enum {
     FAKE_STATUS,
     FAKE_LIST,
     FAKE_REMOVE,
+    FAKE_READ,
     FAKE_KINDS
 } fake_kind;
 

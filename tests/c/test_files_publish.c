@@ -95,16 +95,129 @@ static void test_no_name_is_free(void **state) {
     close_all(&rig, &disk);
 }
 
-/* An operator may take a file away as soon as it is there. */
-static void test_a_file_that_was_removed_is_not_missed(void **state) {
+/* Neither temporary nor final: nobody knows whether a reader has it, so its records are read again. */
+static void test_a_file_that_was_removed_is_read_again(void **state) {
+    (void)state;
+    fake_disk disk = {0};
+    sink_rig rig;
+    kp_error err;
+    files_rig_open(&rig, &disk, &by_two);
+    fake_disk_put(&disk, FINAL, "an operator's own");
+    fake_disk_put(&disk, "/d/_tmp/b", LINE(1));
+    assert_int_equal(rig.ops->publish(rig.sink, 0,
+                                      kp_bytes_of("[[\"/d/_tmp/b\",\"/d/b.log\",14],[\"" TEMP "\",\"" FINAL "\",28]]"),
+                                      &err),
+                     KP_OK);
+    sink_rig_until(&rig, &rig.lost, 1);
+    assert_int_equal(rig.published, 0);
+    assert_string_equal(rig.lost_err.code, "ELOST");
+    assert_non_null(strstr(rig.lost_err.message, FINAL " was removed before it was published"));
+    files_rig_assert_file(&disk, FINAL, "an operator's own");
+    close_all(&rig, &disk);
+}
+
+/* A store that does not answer is no proof that a file is gone. */
+static void test_trouble_is_not_loss(void **state) {
     (void)state;
     fake_disk disk = {0};
     sink_rig rig;
     files_rig_open(&rig, &disk, &by_two);
-    assert_int_equal(publish(&rig, MANIFEST), KP_OK);
-    fake_disk_put(&disk, FINAL, "an operator's own");
-    assert_int_equal(publish(&rig, MANIFEST), KP_OK);
+    disk.fails[FAKE_STATUS] = 1;
+    assert_int_equal(publish(&rig, MANIFEST), KP_RETRY);
+    assert_int_equal(rig.lost, 0);
+    close_all(&rig, &disk);
+}
+
+/* A reader may take a file away as soon as it is there, even while another one is still being renamed. */
+static void test_a_file_that_was_taken_away_after_it_was_published(void **state) {
+    (void)state;
+    fake_disk disk = {0};
+    files_group group = {0};
+    sink_rig rig;
+    kp_error err;
+    files_rig_open(&rig, &disk, &by_two);
+    files_rig_write(&rig, 0, 0, 4, 1);
+    files_rig_settle(&rig);
+    assert_true(files_rig_intend(&rig, 0, 4, &group));
+    disk.fails[FAKE_RENAME] = 1;
+    assert_int_equal(rig.ops->publish(rig.sink, 0, kp_bytes_of(group.intent), &err), KP_OK);
+    sink_rig_until(&rig, &rig.published, 1);
+    assert_int_equal(rig.published_err.status, KP_RETRY);
+    assert_int_equal(fake_disk_count(&disk, "/d/t-0-"), 1);
+    fake_disk_remove(&disk, fake_disk_find(&disk, "/d/t-0-0.log") ? "/d/t-0-0.log" : "/d/t-0-2.log");
+    files_rig_publish(&rig, 0, &group);
+    assert_int_equal(rig.lost, 0);
     assert_int_equal(disk.count, 1);
+    close_all(&rig, &disk);
+}
+
+/* ---- more files than an intent has room for ---- */
+
+static const files_rules wide = {.path = "/data/a/longer/folder/한국어/{topic}/c={field:c}/{partition}-{offset}.log",
+                                 .open_files = 200};
+
+static void test_a_long_list_is_a_file(void **state) {
+    (void)state;
+    fake_disk disk = {0};
+    files_group group = {0};
+    sink_rig rig;
+    files_rig_open(&rig, &disk, &wide);
+    files_rig_write(&rig, 0, 0, 300, 150);
+    rig.ops->seal(rig.sink, 0);
+    files_rig_settle(&rig);
+    assert_int_equal(disk.count, 151); /* 150 files in as many folders, and the list of them */
+    assert_true(files_rig_intend(&rig, 0, 300, &group));
+    assert_int_equal(group.intent_end, 300); /* all at once */
+    assert_true(strlen(group.intent) < 300);
+    files_rig_publish(&rig, 0, &group);
+    files_rig_settle(&rig);
+    assert_int_equal(disk.count, 150);
+    assert_int_equal(fake_disk_count(&disk, "_tmp"), 0);
+    files_rig_assert_exactly_once(&disk, 300);
+    close_all(&rig, &disk);
+}
+
+/* The successor finds the list by its name, finishes what it says, and cleans it away. */
+static void test_a_successor_publishes_by_the_list(void **state) {
+    (void)state;
+    fake_disk disk = {0};
+    files_group group = {0};
+    sink_rig rig;
+    kp_error err;
+    files_rig_open(&rig, &disk, &wide);
+    files_rig_write(&rig, 0, 0, 300, 150);
+    rig.ops->seal(rig.sink, 0);
+    files_rig_settle(&rig);
+    assert_true(files_rig_intend(&rig, 0, 300, &group));
+    disk.slow = true;
+    assert_int_equal(rig.ops->publish(rig.sink, 0, kp_bytes_of(group.intent), &err), KP_OK);
+    for (int turn = 0; turn < 70; turn++) { /* dies in the middle of the renames */
+        sink_rig_turn(&rig);
+    }
+    assert_in_range(fake_disk_count(&disk, "_tmp"), 50, 100);
+    sink_rig_close(&rig);
+    disk.slow = false;
+    files_rig_open(&rig, &disk, &wide);
+    disk.fails[FAKE_READ] = 1;
+    files_rig_publish(&rig, 0, &group);
+    rig.ops->clean(rig.sink, 0);
+    files_rig_settle(&rig);
+    assert_int_equal(fake_disk_count(&disk, "_tmp"), 0);
+    files_rig_assert_exactly_once(&disk, 300);
+    close_all(&rig, &disk);
+}
+
+static void test_a_list_that_is_gone(void **state) {
+    (void)state;
+    fake_disk disk = {0};
+    sink_rig rig;
+    kp_error err;
+    files_rig_open(&rig, &disk, &wide);
+    assert_int_equal(rig.ops->publish(rig.sink, 0, kp_bytes_of("[\"/d/_tmp/list\"]"), &err), KP_OK);
+    sink_rig_until(&rig, &rig.lost, 1);
+    assert_int_equal(rig.published, 0);
+    fake_disk_put(&disk, "/d/_tmp/list", "{\"not\":\"ours\"}");
+    assert_int_equal(publish(&rig, "[\"/d/_tmp/list\"]"), KP_FATAL);
     close_all(&rig, &disk);
 }
 
@@ -365,18 +478,19 @@ static void live_a_life(unsigned seed) {
     static const files_rules rules[] = {
         {.path = "/d/{topic}-{partition}-{offset}.log", .records = 5},
         {.path = "/d/{field:c}/{partition}-{offset}-{end}.log", .records = 4, .buffer_bytes = 200},
+        {.path = "/d/{field:n}/a-folder-with-a-name-that-makes-a-list-long/{partition}-{offset}.log", .open_files = 40},
     };
     world self = {.produced = 200, .seed = seed, .disk = {.seed = seed * 7 + 1, .chaos = seed % 2 ? 1 : 5}};
     sink_rig rig;
     while (self.group.committed < self.produced) {
         self.disk.slow = roll(&self, 2);
-        files_rig_open(&rig, &self.disk, &rules[seed % 2]);
+        files_rig_open(&rig, &self.disk, &rules[seed % 3]);
         take_over(&self, &rig);
         live_until_a_crash(&self, &rig);
         sink_rig_close(&rig);
     }
     self.disk.chaos = 0;
-    files_rig_open(&rig, &self.disk, &rules[seed % 2]);
+    files_rig_open(&rig, &self.disk, &rules[seed % 3]);
     take_over(&self, &rig);
     files_rig_settle(&rig);
     sink_rig_close(&rig);
@@ -401,7 +515,12 @@ int main(void) {
         KP_TEST(test_a_crash_between_two_renames),
         KP_TEST(test_a_taken_name_is_never_replaced),
         KP_TEST(test_no_name_is_free),
-        KP_TEST(test_a_file_that_was_removed_is_not_missed),
+        KP_TEST(test_a_file_that_was_removed_is_read_again),
+        KP_TEST(test_trouble_is_not_loss),
+        KP_TEST(test_a_file_that_was_taken_away_after_it_was_published),
+        KP_TEST(test_a_long_list_is_a_file),
+        KP_TEST(test_a_successor_publishes_by_the_list),
+        KP_TEST(test_a_list_that_is_gone),
         KP_TEST(test_a_rename_whose_answer_was_lost),
         KP_TEST(test_what_is_no_manifest_of_ours),
         KP_TEST(test_paths_are_checked),

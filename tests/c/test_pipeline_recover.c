@@ -78,6 +78,46 @@ static void test_an_intent_is_published_and_reading_goes_on_behind_it(void **sta
     assert_at_rest("last", 2);
 }
 
+static void an_intent_whose_list_is_a_file(void) {
+    char list[1024];
+    char metadata[512];
+    pipe_rig_topic("list", 1);
+    produce_numbers("list", 0, 3);
+    pipe_rig_write_file("_tmp/g-list+list+0+0+0123456789abcdef-0+1", LINE(0));
+    pipe_rig_write_file("list-0-1.log", LINE(1)); /* this one was published already */
+    snprintf(list, sizeof list,
+             "[[\"%s/_tmp/g-list+list+0+0+0123456789abcdef-0+1\",\"%s/list-0-0.log\",8],"
+             "[\"%s/_tmp/g-list+list+0+1+0123456789abcdef-0+2\",\"%s/list-0-1.log\",8]]",
+             pipe_rig_folder, pipe_rig_folder, pipe_rig_folder, pipe_rig_folder);
+    pipe_rig_write_file("_tmp/g-list+list+0+0+0123456789abcdef-0+3", list);
+    snprintf(metadata, sizeof metadata,
+             "{\"kafkapipe\":1,\"end\":2,\"files\":[\"%s/_tmp/g-list+list+0+0+0123456789abcdef-0+3\"]}",
+             pipe_rig_folder);
+    pipe_rig_commit("list", 0, 0, metadata);
+    drain_together((const char *const[]){"list"}, 1, (const int64_t[]){1});
+    pipe_rig_assert_exactly_once("list", 3);
+    assert_int_equal(pipe_rig_count_files("_tmp", "g-list"), 0);
+    assert_at_rest("list", 3);
+}
+
+/* Nobody can publish what is not there: the offset stands where the records are, and they are read again. */
+static void test_what_was_removed_is_read_again_and_a_list_is_found(void **state) {
+    (void)state;
+    pipe_rig_topic("removed", 1);
+    produce_numbers("removed", 0, 4);
+    commit_intent("removed", 1, 3, "_tmp/g-removed+removed+0+1+0123456789abcdef-0+1", "removed-0-1.log", 16);
+    pipe_rig_write_file("removed-0-0.log", LINE(0));
+    kp_pipeline *pipeline = pipe_rig_start(&(pipe_rules){.topic = "removed", .age_ms = 100});
+    an_intent_whose_list_is_a_file(); /* meanwhile */
+    pipe_rig_await(pipeline, "records_out", 3);
+    pipe_rig_await_lag(pipeline, 0);
+    assert_true(pipe_rig_counter(pipeline, "errors") > 0);
+    pipe_rig_await_state(pipeline, "running", NULL);
+    pipe_rig_stop(pipeline, 10000);
+    pipe_rig_assert_exactly_once("removed", 4);
+    assert_at_rest("removed", 4);
+}
+
 static void test_metadata_of_others_is_none_of_ours(void **state) {
     (void)state;
     static const char *const topics[] = {"others0", "others1", "others2", "others3"};
@@ -189,6 +229,7 @@ static void test_nothing_is_committed_before_it_is_published(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         PIPE_TEST(test_an_intent_is_published_and_reading_goes_on_behind_it),
+        PIPE_TEST(test_what_was_removed_is_read_again_and_a_list_is_found),
         PIPE_TEST(test_metadata_of_others_is_none_of_ours),
         PIPE_TEST(test_an_intent_for_another_sink),
         PIPE_TEST(test_a_topic_that_begins_anew),
