@@ -120,9 +120,9 @@ MUTANTS = (
     ),
     Mutant(
         "intent beyond what is settled",
-        "csrc/sinks/files.c",
-        "segment->unfinished || segment->end > end_max ||",
-        "segment->unfinished || end_max < 0 ||",
+        "csrc/sinks/files_manifest.c",
+        "!segment->unfinished && segment->end <= end_max &&",
+        "!segment->unfinished && end_max >= 0 &&",
         "files",
         "test_nothing_beyond_what_is_settled_is_intended",
     ),
