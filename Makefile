@@ -53,6 +53,7 @@ $(STAMP)/test: $(STAMP)/venv tools/requirements.py
 
 # The peers that the benchmarks compare with.
 $(STAMP)/bench: $(STAMP)/venv tools/requirements.py
+	$(call install_packages,wrk)
 	@$(PY) tools/requirements.py bench | $(PY) -m pip install -q -r /dev/stdin
 	@touch $@
 

@@ -19,6 +19,7 @@ BENCHES = {  # the command, and what makes it short
     "pipeline": ([sys.executable, "-m", "bench.pipeline"], ["200000", "3"]),
     "real": ([sys.executable, "-m", "bench.real"], ["50000", "1"]),
     "scale": ([sys.executable, "-m", "bench.scale"], ["100000", "2"]),
+    "collector": ([sys.executable, "-m", "bench.collector"], ["2", "3"]),
     "idle": ([sys.executable, "-m", "bench.idle"], ["3", "20000"]),
 }
 

@@ -252,6 +252,8 @@ class CollectorConfig(Section):
     """Address and port of the collector and its page."""
     ack: Ack = "kafka"
     """kafka: answer when the broker has the record; queued: answer when the local queue has it."""
+    ack_timeout: Duration = Field(default=10 * SECOND, ge=10, le=5 * MINUTE)
+    """How long Kafka may take to confirm before a request is answered with 503."""
     routes: list[RouteConfig] = Field(default=[])
     """What the collector takes."""
     keys: dict[_fields.Name, KeyConfig] = Field(default={}, repr=False)

@@ -31,8 +31,6 @@ from .stats import CollectorStats
 Scope = Mapping[str, Any]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 
-ACK_SECONDS = 10.0
-"""How long Kafka may take to confirm before the request is answered with 503."""
 LINGER_SECONDS = 2.0
 """How long the rest of a refused body is read and thrown away, so that its sender gets to see the answer."""
 
@@ -67,7 +65,7 @@ class Collector:
     ) -> None:
         config = _config({**options, "routes": list(routes)})
         self._owned = Producer(bootstrap, config=kafka) if producer is None else None
-        self._set_up(config, producer or self._owned, {}, None, ACK_SECONDS, config.limits.body / 1000)
+        self._set_up(config, producer or self._owned, {}, None)
 
     @classmethod
     def from_config(
@@ -76,8 +74,6 @@ class Collector:
         producer: Producer,
         *,
         spool: Spool | None = None,
-        body_seconds: float | None = None,
-        ack_seconds: float = ACK_SECONDS,
     ) -> Self:
         """A collector of this part of a configuration file, with the colour page.
 
@@ -86,24 +82,22 @@ class Collector:
         """
         self = cls.__new__(cls)
         self._owned = None
-        seconds = config.limits.body / 1000 if body_seconds is None else body_seconds
-        self._set_up(config, producer, page.load(), spool, ack_seconds, seconds)
+        self._set_up(config, producer, page.load(), spool)
         return self
 
-    def _set_up(  # noqa: PLR0917 - the two ways to make one meet here
+    def _set_up(
         self,
         config: CollectorConfig,
         producer: Producer | None,
         pages: Mapping[str, Answer],
         spool: Spool | None,
-        ack_seconds: float,
-        body_seconds: float,
     ) -> None:
         assert producer is not None
         self.config = config
         self.stats = CollectorStats()
+        ack_seconds = config.ack_timeout / 1000
         self._delivery = Delivery(producer, self.stats, ack_seconds=ack_seconds, spool=spool)
-        self._body = BodyReader(Deadline(body_seconds))
+        self._body = BodyReader(Deadline(config.limits.body / 1000))
         self._ack_deadline = Deadline(ack_seconds)
         self._pages = {path.encode(): found for path, found in pages.items()}
         self._starting: asyncio.Future[None] | None = None

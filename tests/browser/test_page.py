@@ -42,7 +42,9 @@ def cluster():
 async def collector(cluster):
     producer = Producer(cluster.bootstrap, linger_ms=1)
     await producer.start()
-    collector = Collector.from_config(CollectorConfig.model_validate(CONFIG), producer, ack_seconds=2)
+    collector = Collector.from_config(
+        CollectorConfig.model_validate({**CONFIG, "ack_timeout": "2s"}), producer
+    )
     server = Server(collector, "127.0.0.1:0", option="collector.listen")
     await server.start()
     collector.url = server.url

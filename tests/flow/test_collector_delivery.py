@@ -37,10 +37,10 @@ def cluster():
 class Running:
     """A producer, a collector and its server, and a client of it."""
 
-    def __init__(self, cluster, *, ack_seconds=10.0, **properties):
+    def __init__(self, cluster, *, ack_timeout="10s", **properties):
         self.producer = Producer(cluster.bootstrap, **{"linger_ms": 1, **properties})
-        config = CollectorConfig.model_validate({"routes": ROUTES})
-        self.collector = Collector.from_config(config, self.producer, ack_seconds=ack_seconds)
+        config = CollectorConfig.model_validate({"routes": ROUTES, "ack_timeout": ack_timeout})
+        self.collector = Collector.from_config(config, self.producer)
         self.server = Server(
             self.collector, "127.0.0.1:0", option="collector.listen", gate=self.collector.gate()
         )
@@ -159,7 +159,7 @@ async def test_the_sender_of_a_body_far_over_the_limit_gets_to_see_the_answer(ru
 
 
 async def test_kafka_away_is_503_in_time_and_it_heals_by_itself(cluster, values):
-    async with Running(cluster, ack_seconds=0.5) as running:
+    async with Running(cluster, ack_timeout="500ms") as running:
         assert (await running.http.post("/events", content=b'{"n":1}')).status_code == 200
         cluster.set_up(-1, False)
         answer = await running.http.post("/events", content=b'{"n":2}')

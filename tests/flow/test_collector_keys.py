@@ -50,10 +50,10 @@ class Spool:
 
 
 class Running:
-    def __init__(self, cluster, read_all, *, spool=None, ack_seconds=10.0, **properties):
+    def __init__(self, cluster, read_all, *, spool=None, **properties):
         self.producer = kp.Producer(cluster.bootstrap, config={"linger.ms": 1, **properties})
         config = CollectorConfig.model_validate(OPTIONS)
-        self.collector = Collector.from_config(config, self.producer, spool=spool, ack_seconds=ack_seconds)
+        self.collector = Collector.from_config(config, self.producer, spool=spool)
         self.server = Server(
             self.collector, "127.0.0.1:0", option="collector.listen", gate=self.collector.gate()
         )

@@ -83,9 +83,8 @@ def producer():
 
 @pytest.fixture
 def collector(producer):
-    return Collector.from_config(
-        CollectorConfig.model_validate(CONFIG), producer, ack_seconds=0.05, body_seconds=0.05
-    )
+    quick = {"ack_timeout": "50ms", "limits": {"body": "50ms"}}
+    return Collector.from_config(CollectorConfig.model_validate({**CONFIG, **quick}), producer)
 
 
 @pytest.fixture
