@@ -50,6 +50,7 @@ def test_the_core_gets_every_key_resolved():
         "backoff_min_ms": 100,
         "backoff_max_ms": 30_000,
         "dead_letter": {"mode": "topic", "topic": "select-color.dlq"},
+        "ranges": None, "redrive": False,
         "sink": {
             "type": "hdfs", "urls": ["http://127.0.0.1:9870"], "user": "hadoop",
             "path": "/data/color-{partition}-{offset}.log", "delegation": None, "redirect_hosts": [],
