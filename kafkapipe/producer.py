@@ -89,6 +89,7 @@ class Producer:
         self._turn = asyncio.Lock()  # of those who wait for room
         self._waiting = 0
         self._room: asyncio.Future[None] | None = None
+        self._purging = 0  # those who wait for room must not fall into a purge that is under way
         self._on_failure: list[Callable[[BatchResult], None]] = []
 
     async def start(self) -> None:
@@ -278,8 +279,13 @@ class Producer:
         With RetryableError, of code ``_PURGE_QUEUE`` when it was not sent and ``_PURGE_INFLIGHT`` when it
         may be in the topic. Sends that wait for room go on waiting, and find some.
         """
-        await self._threads.run(self._running().purge, False)
-        self._on_results()
+        core = self._running()
+        self._purging += 1
+        try:
+            await self._threads.run(core.purge, False)
+        finally:
+            self._purging -= 1
+            self._on_results()
 
     def transaction(self, timeout: float = 60.0) -> Transaction:
         """Begin a transaction: what is sent within is committed together at the end of the block.
@@ -374,7 +380,7 @@ class Producer:
             self._core.abandon(batch)
 
     def _wake_waiting(self) -> None:
-        if self._room is not None and not self._room.done():
+        if self._room is not None and not self._room.done() and not self._purging:
             self._room.set_result(None)
 
     def _on_results(self) -> None:

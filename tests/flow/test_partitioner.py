@@ -157,7 +157,6 @@ async def test_errors_of_the_function_reach_the_caller(cluster):
 
 
 async def test_number_that_is_known_does_while_the_broker_is_away(cluster, monkeypatch):
-    monkeypatch.setattr("kafkapipe._partitioner._FIRST_SECONDS", 0.3)
     monkeypatch.setattr("kafkapipe._partitioner._AGAIN_SECONDS", 0.1)
     cluster.create_topic("t", 3)
     async with Producer(
@@ -166,6 +165,7 @@ async def test_number_that_is_known_does_while_the_broker_is_away(cluster, monke
         assert (await producer.send("t", "x")).partition == 2
         cluster.set_up(-1, False)
         await asyncio.sleep(0.05)
+        monkeypatch.setattr("kafkapipe._partitioner._FIRST_SECONDS", 0.3)
         with pytest.raises(DeadlineError, match="topic u"):
             await producer.send("u", "x")
         pending = asyncio.create_task(producer.send("t", "y"))
