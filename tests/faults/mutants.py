@@ -63,8 +63,8 @@ MUTANTS = (
     Mutant(
         "409 an error",
         "csrc/sinks/elasticsearch_reply.c",
-        "status == 409",
-        "status == 599",
+        "if (status == 409) {",
+        "if (status == 599) {",
         "elasticsearch_reply",
         "test_items",
     ),
