@@ -134,6 +134,27 @@ async def test_consume_group_stops_on_a_signal_and_goes_on_behind(stack: Stack, 
     assert f"lag {CLICKS}" in await run(stack, "group_lag.py", "example-group")
 
 
+async def test_transform_exactly_once(stack: Stack, filled: str) -> None:
+    target = f"{filled}-upper"
+    async with kp.Admin(stack.bootstrap) as admin:
+        await admin.create_topic(target, partitions=2)
+
+    async def values(topic: str) -> list[bytes]:
+        table = await asyncio.to_thread(kp.read, topic, bootstrap=stack.bootstrap)
+        return sorted(record["value"] for record in table.head(2 * CLICKS))
+
+    process = await start(stack, "transform_exactly_once.py", filled, target)
+    try:
+        async with asyncio.timeout(120):
+            while len(found := await values(target)) < CLICKS:  # noqa: ASYNC110 - a topic's records
+                await asyncio.sleep(0.2)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        _, err = await asyncio.wait_for(process.communicate(), 60)
+    assert (process.returncode, err) == (0, b"")
+    assert found == sorted(value.upper() for value in await values(filled))
+
+
 async def test_consume_from_time(stack: Stack, filled: str) -> None:
     out = await run(stack, "consume_from_time.py", filled, "60")
     assert out.startswith(f"{CLICKS} records to read\n")
