@@ -1,10 +1,12 @@
 """R6 on the real HDFS: the DataNode is killed under uploads, the NameNode is started again, safe mode is on.
 
+By `make faults` alone: in the default run `tests/live/test_webhdfs_store.py` kills the DataNode under the store.
 What an answer that was cut, lost or wrong does is shown at each step on a scripted server, by the C programs
 test_webhdfs and test_files_publish.
 """
 
 import asyncio
+import os
 import time
 
 import pytest
@@ -31,6 +33,7 @@ async def old_temporary_files(world: World, lane: Lane) -> list[str]:
     return [each.path for each in entries if not each.is_folder and now - each.modified.timestamp() > OLD_S]
 
 
+@pytest.mark.skipif(not os.environ.get("KAFKAPIPE_FAULTS"), reason="HDFS killed under load: make faults")
 async def test_killed_and_started_again(world: World) -> None:
     lane = world.lane("hdfs", rate=100, rotate={"records": 2000, "age": "500ms"})
     await lane.prepare()
@@ -39,7 +42,7 @@ async def test_killed_and_started_again(world: World) -> None:
     async with lane.load():
         await program.caught_up(world.http, lag=200)
         for _ in range(world.dose(1, 10)):
-            for server in ("datanode", "namenode") if world.full else ("datanode",):
+            for server in ("datanode", "namenode"):
                 await asyncio.sleep(world.chance.uniform(0.2, 1.5))
                 await world.stack.kill(server)
                 await asyncio.sleep(world.chance.uniform(0.5, 2))
@@ -47,14 +50,12 @@ async def test_killed_and_started_again(world: World) -> None:
                 start = time.monotonic()
                 await program.caught_up(world.http, lag=200)
                 waits.append(time.monotonic() - start)
-            if world.full:
-                await safe_mode(world, "enter")
-                await asyncio.sleep(3)
-                await safe_mode(world, "leave")
-                await program.caught_up(world.http, lag=200)
+            await safe_mode(world, "enter")
+            await asyncio.sleep(3)
+            await safe_mode(world, "leave")
+            await program.caught_up(world.http, lag=200)
     await program.caught_up(world.http)
-    if world.full:
-        await asyncio.sleep(OLD_S)
-        assert await old_temporary_files(world, lane) == []
+    await asyncio.sleep(OLD_S)
+    assert await old_temporary_files(world, lane) == []
     assert await program.end() == 0, program.tail()
     await world.settle(lane, servers_killed=len(waits), healed_s=f"{max(waits):.1f}")

@@ -55,7 +55,7 @@ async def storm(world: World, lane: Lane, seconds: float, every: float) -> Count
 
 
 async def test_rebalance_storm(world: World) -> None:
-    seconds, every = world.dose(12, 1800), world.dose(2, 5)
+    seconds, every = world.dose(8, 1800), world.dose(2, 5)
     lanes = [
         world.lane(name, rate=200, kafka={"partition.assignment.strategy": strategy}, partitions=3)
         for name, strategy in (("eager", "range"), ("cooperative", "cooperative-sticky"))
@@ -90,7 +90,7 @@ async def stopped(program: Program) -> None:
 
 
 async def test_zombies(world: World) -> None:
-    rounds = [STOPS[n % len(STOPS)] for n in range(world.dose(6, 99))]
+    rounds = [STOPS[n % len(STOPS)] for n in range(world.dose(3, 99))]
     world.chance.shuffle(rounds)
     lanes = [world.lane(f"zombie{n}", rate=100) for n in range(3)]
     for lane in lanes:
