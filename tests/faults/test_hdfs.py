@@ -1,6 +1,6 @@
 """R6 on the real HDFS: the DataNode is killed under uploads, the NameNode is started again, safe mode is on.
 
-By `make faults` alone: in the default run `tests/live/test_webhdfs_store.py` kills the DataNode under the store.
+By `make faults` alone; in the default run tests/live/test_webhdfs_store.py kills the DataNode.
 What an answer that was cut, lost or wrong does is shown at each step on a scripted server, by the C programs
 test_webhdfs and test_files_publish.
 """
