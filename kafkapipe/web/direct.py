@@ -66,6 +66,8 @@ class Gate:
         self.max_head = limits.headers
         self.first_byte, self.head = limits.first_byte / 1000, limits.head / 1000
         self.body, self.keep_alive = limits.body / 1000, limits.keep_alive / 1000
+        waits = (self.first_byte, self.head, self.body, self.keep_alive, app.ack_seconds, LINGER_SECONDS)
+        self._shortest = min(waits)
         self.bytes = 0
         self.connections: set[DirectProtocol] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -76,14 +78,26 @@ class Gate:
         """One connection more."""
         self.connections.add(connection)
         if self._timer is None:
-            self._timer = loop.call_later(_SCAN_SECONDS, self._scan, loop)
+            self._timer = loop.call_later(self._shortest, self._scan, loop)
 
     def _scan(self, loop: asyncio.AbstractEventLoop) -> None:
-        """One look at all connections: a timer for each would cost more with every request."""
+        """One look at all connections: a timer for each would cost more with every request.
+
+        The next look is at the earliest deadline; one that is set meanwhile is further than the shortest limit.
+        """
         now = loop.time()
-        for connection in [each for each in self.connections if each.deadline <= now]:
+        late, earliest = [], now + self._shortest
+        for connection in self.connections:
+            deadline = connection.deadline
+            if deadline <= now:
+                late.append(connection)
+            elif deadline < earliest:
+                earliest = deadline
+        for connection in late:
             connection.expire(now)
-        self._timer = loop.call_later(_SCAN_SECONDS, self._scan, loop) if self.connections else None
+        self._timer = None
+        if self.connections:
+            self._timer = loop.call_at(max(earliest, now + _SCAN_SECONDS), self._scan, loop)
 
     def default_lines(self, headers: Headers) -> bytes:
         """What stands in every answer: the date. uvicorn makes a new list once a second."""

@@ -1,5 +1,6 @@
 """Event templates: which bytes a request becomes, and which requests become none."""
 
+import contextlib
 import json
 import re
 import time
@@ -9,8 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from kafkapipe._event_values import parse, pieces
 from kafkapipe.web.answers import Refusal
-from kafkapipe.web.event_template import Clock, EventTemplate, Source, unescape
+from kafkapipe.web.event_template import Clock, EventTemplate, Source, TextTemplate, unescape
 from kafkapipe.web.request import Request
 
 COLOUR = {
@@ -19,6 +21,7 @@ COLOUR = {
     "colorName": "$query.color",
     "userName": "$query.user",
 }
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 AGENT = {b"user-agent": b"Mozilla/5.0"}
 
 
@@ -142,6 +145,39 @@ def test_clock_follows_the_second(monkeypatch):
     moments = iter([1767229200.25, 1767229200.75, 1767229201.0])
     monkeypatch.setattr(time, "time", lambda: next(moments))
     assert [clock()[17:23] for _ in range(3)] == ["00.250", "00.750", "01.000"]
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(NAMES, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(JSON_VALUES, st.sampled_from([None, (",", ":"), (" , ", "\t:\n")]), st.booleans())
+def test_what_is_taken_from_a_body_keeps_its_bytes(value, separators, is_ascii):
+    made = json.dumps(value, separators=separators, ensure_ascii=is_ascii)
+    body = f' {{"b":{{"c":{made}}},"이름":"홍길동","n":9007199254740993}} '.strip().encode()
+    source = Source(max_field=100)
+    template = EventTemplate({"whole": "$body", "part": "$body.b.c", "n": "$body.n"}, source)
+    values = source.read_event(source.read(Request("POST", b"/", b"", {}, "", b"/")), body)
+    assert template.render(values) == b'{"whole":%s,"part":%s,"n":9007199254740993}' % (body, made.encode())
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"])))
+def test_a_key_is_put_together_from_text_and_values(before, name):
+    source = Source(max_field=10_000)
+    key = TextTemplate(before.replace("$", "$$") + "$body.name?", source)
+    body = json.dumps({"name": name}).encode()
+    values = source.read_event(source.read(Request("POST", b"/", b"", {}, "", b"/")), body)
+    assert (key.render(values) or b"") == (before + name).encode()
+
+
+@given(st.text())
+def test_any_text_is_a_template_or_refused(text):
+    for read in (parse, pieces):
+        with contextlib.suppress(ValueError):
+            assert read(text) is not None
 
 
 @given(st.binary(max_size=50))
