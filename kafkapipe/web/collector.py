@@ -5,7 +5,8 @@ server of kafkapipe itself calls ``begin`` and ``Route.take`` below ASGI (direct
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from time import perf_counter
 from types import TracebackType
 from typing import Any, Self
@@ -42,7 +43,7 @@ class Collector:
             routes=[kp.Route(method="POST", path="/e/{site}", topic={"by": "$path.site", "allow": ["shop"]})],
             bootstrap="127.0.0.1:9092",
         )
-        app = Starlette(routes=[Mount("/collect", collector)], lifespan=lambda app: collector)
+        app = Starlette(routes=[Mount("/collect", collector)], lifespan=collector.lifespan)
 
     Only the topics that the routes name can be written to. Every refusal is ``{"error": …, "detail": …}``.
     ``options`` are the other options of ``collector`` in a configuration file: ``ack``, ``keys``, ``limits``,
@@ -148,6 +149,12 @@ class Collector:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    @asynccontextmanager
+    async def lifespan(self, _: object = None) -> AsyncIterator[None]:
+        """The same as a lifespan of Starlette or FastAPI: ``FastAPI(lifespan=collector.lifespan)``."""
+        async with self:
+            yield
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """ASGI's lifespan: https://asgi.readthedocs.io/en/latest/specs/lifespan.html"""

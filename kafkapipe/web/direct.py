@@ -83,7 +83,7 @@ class Gate:
     def _scan(self, loop: asyncio.AbstractEventLoop) -> None:
         """One look at all connections: a timer for each would cost more with every request.
 
-        The next look is at the earliest deadline; one that is set meanwhile is further than the shortest limit.
+        The next look is at the earliest deadline; what is set meanwhile is at least the shortest limit off.
         """
         now = loop.time()
         late, earliest = [], now + self._shortest

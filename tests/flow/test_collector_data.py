@@ -41,19 +41,20 @@ class Running:
         self.collector = kp.Collector(
             options.pop("routes", ROUTES), bootstrap=bootstrap, kafka={"linger.ms": 1}, **options
         )
-        app = Starlette(routes=[Mount("/collect", self.collector)], lifespan=lambda app: self.collector)
+        app = Starlette(routes=[Mount("/collect", self.collector)], lifespan=self.collector.lifespan)
+        self._life = app.router.lifespan_context(app)
         transport = httpx.ASGITransport(app, client=("192.0.2.7", 1234))
         self.http = httpx.AsyncClient(transport=transport, base_url="http://c/collect")
         self._read_all = read_all
         self._seen = {}
 
     async def __aenter__(self):
-        await self.collector.start()
+        await self._life.__aenter__()
         return self
 
     async def __aexit__(self, *exc):
         await self.http.aclose()
-        await self.collector.close(1)
+        await self._life.__aexit__(None, None, None)
 
     async def post(self, path, body, status=200, **headers):
         """What the answer says; its status must be this one."""
@@ -185,7 +186,8 @@ async def test_a_mounted_collector_starts_with_its_first_request(cluster, read_a
     running = Running(cluster.bootstrap, read_all)
     await asyncio.gather(*(running.post("/plain", EVENT) for _ in range(5)))
     assert len(await running.new()) == 5
-    await running.__aexit__()
+    await running.http.aclose()
+    await running.collector.close(1)
 
 
 def test_what_is_wrong_with_a_route_is_told():
