@@ -125,7 +125,12 @@ def _topic(topic: str, where: str, there: Mapping[str, int]) -> Item:
 
 
 async def _hdfs(where: str, sink: Hdfs) -> list[Item]:
-    async with _http() as http:
+    https = any(url.startswith("https:") for url in sink.url)
+    try:
+        verify = _search.certificates(sink.tls) if https else False
+    except ConfigError as error:
+        return [Item(f"{where}.tls", False, error.message, "correct the file's name, or its content")]
+    async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False, verify=verify) as http:
         found = await asyncio.gather(*(_namenode(http, sink, url) for url in sink.url))
     return [Item(f"{where} {url}", *result) for url, result in zip(sink.url, found, strict=True)]
 
@@ -184,7 +189,9 @@ async def _datanodes(http: httpx.AsyncClient, url: str, found: str) -> Found:
 async def _webhdfs(
     http: httpx.AsyncClient, sink: Hdfs, url: str, path: str, op: str, **more: str
 ) -> httpx.Response:
-    return await http.get(f"{url}/webhdfs/v1{quote(path)}", params={"op": op, "user.name": sink.user, **more})
+    token = sink.delegation
+    who = {"delegation": token.get_secret_value()} if token else {"user.name": sink.user}
+    return await http.get(f"{url}/webhdfs/v1{quote(path)}", params={"op": op, **who, **more})
 
 
 def _remote(answer: httpx.Response) -> dict[str, Any]:
@@ -296,10 +303,6 @@ async def _nothing(*_: Any) -> None:
 def _folder_of(template: str) -> str:
     """The folder of all files: the template up to the last / before its first placeholder."""
     return template.partition("{")[0].rpartition("/")[0] or "/"
-
-
-def _http() -> httpx.AsyncClient:
-    return httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False)
 
 
 def _unreachable(error: httpx.HTTPError) -> str:
