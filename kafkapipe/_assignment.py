@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 
 from . import _core
-from ._offsets import LOGICAL, UNKNOWN, Offsets, Start, TopicPartition
+from ._offsets import LOGICAL, UNKNOWN, Offsets, Start, TopicPartition, is_asked, place
 from ._threads import SLICE_SECONDS, Threads
 from .errors import ClosedError, ConfigError, DeadlineError, RejectedError, RetryableError
 
@@ -38,18 +38,24 @@ class Assignment:
         self._offsets = Offsets(core, self._threads)
 
     async def assign(
-        self, partitions: Partitions | Mapping[tuple[str, int], Start], start: Start | None = None
+        self,
+        partitions: Partitions | Mapping[tuple[str, int], Start],
+        start: Start | None = None,
+        *,
+        timeout: float = 10.0,  # noqa: ASYNC109
     ) -> None:
         """Read exactly these partitions, without sharing them with the group's other members.
 
         Each from ``start``, or from its own place in a mapping; without one from where the group stands, if
-        there is a group, else as a new group would.
+        there is a group, else as a new group would. RejectedError for a topic or a partition that is not
+        there; DeadlineError when no broker could be asked within ``timeout`` seconds.
         """
         core = self._running()
         if self._shares:
             raise ConfigError("assign: the group assigns the partitions of topics=: give only one of the two")
         starts = _starts(partitions, start if start is not None or self._group else self._start)
-        known = await self._offsets.resolve({p: s for p, s in starts.items() if s is not None}, 10.0)
+        known = await self._offsets.resolve({p: s for p, s in starts.items() if s is not None}, timeout)
+        await self._offsets.must_exist([where for where in starts if not is_asked(starts[where])], timeout)
         other = UNKNOWN if self._group else LOGICAL.get(self._reset, LOGICAL["earliest"])
         self._paused.clear()
         core.assign([(*where, known.get(where, other)) for where in starts])
@@ -145,7 +151,7 @@ class Assignment:
     def _chosen(self, partitions: Partitions | None) -> list[TopicPartition]:
         if partitions is None:
             return list(self.assignment)
-        return [TopicPartition(*where) for where in partitions]
+        return [place(where) for where in partitions]
 
     def _must_have(self, partitions: Iterable[TopicPartition], op: str) -> None:
         for where in set(partitions) - set(self.assignment):
@@ -175,5 +181,5 @@ def _starts(
     partitions: Partitions | Mapping[tuple[str, int], Start], start: Start | None
 ) -> dict[TopicPartition, Start | None]:
     if isinstance(partitions, Mapping):
-        return {TopicPartition(*where): each for where, each in partitions.items()}
-    return {TopicPartition(*where): start for where in partitions}
+        return {place(where): each for where, each in partitions.items()}
+    return {place(where): start for where in partitions}

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from . import _core
 from ._threads import Threads
-from .errors import RejectedError
+from .errors import ConfigError, RejectedError
 
 Start = int | datetime | Literal["earliest", "latest"]
 """An offset, a time (the first record at or after it), the first record there is, or the next to come."""
@@ -23,6 +23,32 @@ class TopicPartition(NamedTuple):
     partition: int
 
 
+def place(where: object) -> TopicPartition:
+    """The partition that a caller names; ConfigError when it cannot be one."""
+    match where:
+        case (str(topic), int(number)) if topic and 0 <= number < 2**31 and not isinstance(number, bool):
+            return TopicPartition(topic, number)
+    raise ConfigError(
+        f"consumer: {where!r:.100} is no partition: give a pair of a topic's name and a number from 0 up",
+        op="consume",
+    )
+
+
+def is_asked(start: Start | None) -> bool:
+    """Whether the brokers are asked for the offset of this start."""
+    return isinstance(start, str | datetime)
+
+
+def check_start(start: object, what: str) -> None:
+    """ConfigError when nobody can start there."""
+    known = start in LOGICAL if isinstance(start, str) else isinstance(start, int | datetime)
+    if not known or isinstance(start, bool):
+        raise ConfigError(
+            f'{what}: start is {start!r:.80}: give "earliest", "latest", an offset or a datetime',
+            op="consume",
+        )
+
+
 class Offsets:
     """Asks brokers for offsets, beside the event loop; DeadlineError after ``timeout`` seconds."""
 
@@ -36,6 +62,8 @@ class Offsets:
         timeout: float,  # noqa: ASYNC109
     ) -> dict[TopicPartition, int]:
         """The offset of each start."""
+        for start in starts.values():
+            check_start(start, "consumer")
         found = {where: _offset(where, start) for where, start in starts.items() if isinstance(start, int)}
         times = {where: start for where, start in starts.items() if isinstance(start, datetime)}
         if times:
@@ -44,6 +72,10 @@ class Offsets:
         for where, marks in (await self.watermarks(ends, timeout)).items() if ends else ():
             found[where] = marks[starts.get(where) != "earliest"]
         return found
+
+    async def must_exist(self, partitions: Collection[TopicPartition], timeout: float) -> None:  # noqa: ASYNC109
+        """RejectedError for a partition that is not there."""
+        await self._at_time([(*where, LOGICAL["earliest"]) for where in partitions], timeout)
 
     async def watermarks(
         self,

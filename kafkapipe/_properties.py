@@ -1,12 +1,17 @@
 """librdkafka's properties as the clients take them: keywords, mappings, defaults; every name is checked."""
 
 import os
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
 
 from . import _core
 from .errors import ConfigError
+
+_SERVER = re.compile(
+    r"((plaintext|ssl|sasl_plaintext|sasl_ssl)://)?([^\s:/@]+|\[[0-9a-f:.%]+\])(:(?P<port>[0-9]{1,6}))?", re.I
+)
 
 DEFAULT_BOOTSTRAP = "127.0.0.1:9092"
 
@@ -33,11 +38,13 @@ def collect(
     given = {name: _text(name, value) for name, value in (config or {}).items()}
     given |= {name.replace("_", "."): _text(name, value) for name, value in keywords.items()}
     if bootstrap is not None:
-        given["bootstrap.servers"] = bootstrap
+        given["bootstrap.servers"] = _servers(bootstrap)
     elif "metadata.broker.list" not in given:
         given.setdefault("bootstrap.servers", os.environ.get("KAFKAPIPE_BOOTSTRAP") or DEFAULT_BOOTSTRAP)
     for name in given:
         _check(name)
+    if "bootstrap.servers" in given:
+        _servers(given["bootstrap.servers"])
     return given
 
 
@@ -82,6 +89,20 @@ def _text(name: str, value: Value) -> str:
     if isinstance(value, str | int | float):
         return str(value)
     raise ConfigError(f"kafka property {name} is {type(value).__name__}: give text, a number or a bool")
+
+
+def _servers(value: object) -> str:
+    """The list of servers itself; ConfigError for what librdkafka would take and then never reach."""
+    servers = value.split(",") if isinstance(value, str) else [value]
+    for server in servers:
+        match = _SERVER.fullmatch(server.strip()) if isinstance(server, str) else None
+        if match is None or int(match["port"] or 0) > 65535:
+            raise ConfigError(
+                f"kafka property bootstrap.servers: {server!r:.80} is no address: "
+                "give HOST:PORT, several with commas between",
+                code="bootstrap.servers",
+            )
+    return str(value)
 
 
 def _check(name: str) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from . import _core, _html, acls, groups
 from ._admin import LATEST, Client, Deadline, Partition
 from .acls import Acl
-from .errors import DeadlineError, RejectedError
+from .errors import ConfigError, DeadlineError, RejectedError
 from .groups import GroupDescription, GroupInfo, OffsetReset, Place
 from .topics import INTERNAL, validate_topic_name
 
@@ -110,15 +110,16 @@ class Admin(Client):
         cluster refuses the settings.
         """
         validate_topic_name(name)
-        if partitions < 1 or (replication_factor is not None and replication_factor < 1):
+        if not _is_count(partitions) or not (replication_factor is None or _is_count(replication_factor)):
             raise RejectedError(
-                f"create topic {name}: {partitions} partitions, replication factor {replication_factor}: "
+                f"create topic {name}: {partitions!r} partitions, replication factor {replication_factor!r}: "
                 "give at least 1 of each",
                 op="create topic",
             )
         deadline = Deadline(timeout)
         copies = -1 if replication_factor is None else replication_factor
-        settings = dict(config or {})
+        given = {key: _setting(key, value) for key, value in (config or {}).items()}
+        settings = {key: value for key, value in given.items() if value is not None}
         await self.call("create_topic", name, partitions, copies, settings, timeout=timeout)
         await self._until_led("create topic", name, partitions, deadline)
 
@@ -135,6 +136,8 @@ class Admin(Client):
 
     async def describe_topic(self, name: str, *, timeout: float = 10.0) -> TopicDescription:  # noqa: ASYNC109
         """Partitions and settings of a topic. RejectedError when there is none of this name."""
+        if name not in INTERNAL:
+            validate_topic_name(name)
         metadata, config = await asyncio.gather(
             self.metadata(name, timeout), self.call("describe_config", name, timeout=timeout)
         )
@@ -153,8 +156,11 @@ class Admin(Client):
         """
         validate_topic_name(name)
         deadline = Deadline(timeout)
-        if total < 1:
-            raise RejectedError(f"add partitions to topic {name}: {total} is too few", op="create partitions")
+        if not _is_count(total):
+            raise RejectedError(
+                f"add partitions to topic {name}: {total!r}: give how many it is to have, more than now",
+                op="create partitions",
+            )
         await self.call("create_partitions", name, total, timeout=timeout)
         await self._until_led("add partitions to topic", name, total, deadline)
 
@@ -171,8 +177,9 @@ class Admin(Client):
         what another program changes in that moment is lost.
         """
         deadline = Deadline(timeout)
+        config = {key: _setting(key, value) for key, value in config.items()}
         if _core.alters_singly:
-            await self.call("alter_config", name, dict(config), timeout=timeout)
+            await self.call("alter_config", name, config, timeout=timeout)
             return
         try:
             await asyncio.wait_for(self._altering.acquire(), timeout)
@@ -329,6 +336,19 @@ class Admin(Client):
         except RejectedError:  # not every broker has heard of it
             return False
         return sum(each[1] >= 0 for each in found) >= partitions
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**31
+
+
+def _setting(name: str, value: object) -> str | None:
+    """A setting as Kafka writes it: true, not True."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None or isinstance(value, str | int | float):
+        return value if value is None else str(value)
+    raise ConfigError(f"setting {name} of a topic is {value!r:.80}: give text, a number or a bool")
 
 
 def _merged(

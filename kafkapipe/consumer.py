@@ -9,7 +9,7 @@ from typing import Self
 from . import _core, _properties
 from ._assignment import Assignment
 from ._core import Batch
-from ._offsets import LOGICAL, UNKNOWN, Start, TopicPartition
+from ._offsets import UNKNOWN, Start, TopicPartition, check_start
 from ._threads import SLICE_SECONDS, interrupted
 from .errors import ClosedError, ConfigError, DeadlineError, RejectedError
 
@@ -65,6 +65,7 @@ class Consumer(Assignment):
         self._auto_commit = given.get("enable.auto.commit", "false") == "true"
         self._shares = bool(self._topics)
         _check(self._group, self._topics, start, max_records, self._auto_commit)
+        _check_calls(on_assign=on_assign, on_revoke=on_revoke, on_lost=on_lost)
         self._properties = {
             **_properties.consumer_defaults(given),
             **given,
@@ -93,7 +94,7 @@ class Consumer(Assignment):
         core = _core.Consumer(list(self._properties.items()))
         try:
             if self._topics:
-                core.subscribe(self._topics)
+                _subscribe(core, self._topics)
         except BaseException:
             core.close()
             raise
@@ -292,10 +293,32 @@ def _check(
             "topics are shared by the members of a group" if topics else "enable.auto.commit is for a group"
         )
         raise ConfigError(f"consumer: {what}: give group=, or choose partitions with assign()")
-    if isinstance(start, str) and start not in LOGICAL:
-        raise ConfigError(f'consumer: start is "{start}": give "earliest", "latest", an offset or a datetime')
-    if not 1 <= max_records <= 1_000_000:
-        raise ConfigError(f"consumer: max_records is {max_records}: give 1 to 1000000")
+    if group is not None and not isinstance(group, str):
+        raise ConfigError(f"consumer: group is {group!r:.80}: give text")
+    for topic in topics:
+        if not isinstance(topic, str) or not topic:
+            raise ConfigError(
+                f"consumer: topics has {topic!r:.80}: give names, or patterns that start with ^"
+            )
+    if start is not None:
+        check_start(start, "consumer")
+    if not isinstance(max_records, int) or not 1 <= max_records <= 1_000_000:
+        raise ConfigError(f"consumer: max_records is {max_records!r:.80}: give 1 to 1000000")
+
+
+def _check_calls(**calls: object) -> None:
+    for name, call in calls.items():
+        if call is not None and not callable(call):
+            raise ConfigError(f"consumer: {name} is {call!r:.80}: give a coroutine function")
+
+
+def _subscribe(core: _core.Consumer, topics: list[str]) -> None:
+    try:
+        core.subscribe(topics)
+    except RejectedError as error:
+        patterns = ", ".join(topic for topic in topics if topic.startswith("^"))
+        advice = f"is {patterns} a regular expression?" if patterns else "check the names"
+        raise RejectedError(f"{error.message}: {advice}", op="subscribe", code=error.code) from None
 
 
 def _fail(unanswered: Iterable[asyncio.Future[None]]) -> None:

@@ -191,9 +191,13 @@ async def reset_offsets(
 def _check_target(to: str | int | datetime | None, shift: int | None) -> None:
     if (to is None) == (shift is None):
         raise ConfigError("reset offsets: give either `to` or `shift`", op="reset offsets")
-    if isinstance(to, str) and to not in ("earliest", "latest"):
+    for number in (to, shift):
+        if isinstance(number, bool | float):
+            raise ConfigError(f"reset offsets: {number!r}: give a whole number", op="reset offsets")
+    known = to in ("earliest", "latest") if isinstance(to, str) else isinstance(to, int | datetime | None)
+    if not known:
         raise ConfigError(
-            f'reset offsets: to="{to}" is unknown: give "earliest", "latest", an offset or a datetime',
+            f'reset offsets: to={to!r:.80} is unknown: give "earliest", "latest", an offset or a datetime',
             op="reset offsets",
         )
 

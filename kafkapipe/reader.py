@@ -217,8 +217,10 @@ def read(
     """
     chosen = _columns(columns, parse_json or {})
     fields = tuple((parse_json or {}).items())
-    if limit is not None and limit < 0:
-        raise ConfigError(f"read: limit {limit}: give 0 or more, or None", op="read")
+    if limit is not None and not (isinstance(limit, int) and limit >= 0):
+        raise ConfigError(f"read: limit {limit!r:.80}: give 0 or more, or None", op="read")
+    if not (isinstance(timeout, int | float) and timeout > 0):
+        raise ConfigError(f"read: timeout {timeout!r:.80}: give seconds, more than 0", op="read")
     starts, first = _bounds_by_partition(start, "start", "earliest")
     ends, last = _bounds_by_partition(end, "end", "latest")
     numbers = _numbers([*starts, *ends], partitions)
@@ -250,6 +252,8 @@ def _finish(core: _core.Reader) -> None:
 
 
 def _columns(columns: Iterable[str] | None, fields: Mapping[str, str]) -> tuple[str, ...]:
+    if isinstance(columns, str):
+        raise ConfigError(f'read: columns is the text "{columns}": give a list of names', op="read")
     chosen = tuple(_TYPES) if columns is None else tuple(columns)
     for name in chosen:
         if name not in _TYPES:
@@ -278,6 +282,8 @@ def _bounds_by_partition(
 
 
 def _numbers(mapped: Iterable[int], partitions: Iterable[int] | None) -> list[int]:
+    if not isinstance(partitions, Iterable | None):
+        raise ConfigError(f"read: partitions is {partitions!r:.80}: give a list of numbers", op="read")
     numbers = set(mapped if partitions is None else partitions)
     for number in numbers:
         if not isinstance(number, int) or not 0 <= number < 2**31:

@@ -35,6 +35,10 @@ def validate_topic_name(name: str) -> str:
     Letters, digits, ``.``, ``_`` and ``-``; 1 to 249 of them; not ``.`` or ``..``; not one of Kafka's own.
     Raises RejectedError that says which rule is broken.
     """
+    if not isinstance(name, str):
+        raise RejectedError(
+            f"topic name {name!r:.80}: give text", op="check topic name", code="INVALID_TOPIC"
+        )
     problem = problem_with_name(name)
     if problem:
         raise RejectedError(

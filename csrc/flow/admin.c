@@ -145,14 +145,6 @@ rd_kafka_AdminOptions_t *kp_admin_call_open(kp_admin *self, rd_kafka_admin_op_t 
 
 /* ---- answers ---- */
 
-/* Waiting for a broker that does not let us in ends in a timeout, or with a lost connection; the log knows better. */
-static rd_kafka_resp_err_t blame(rd_kafka_resp_err_t code, const char *problem) {
-    if (strstr(problem, "SASL authentication error")) {
-        return RD_KAFKA_RESP_ERR__AUTHENTICATION;
-    }
-    return strstr(problem, "SSL handshake failed") ? RD_KAFKA_RESP_ERR__SSL : code;
-}
-
 kp_status kp_admin_error_set(kp_admin *self, kp_admin_verdict verdict, const char *op, const char *name,
                              kp_error *err) {
     char problem[KP_KAFKA_LOG_TEXT_MAX];
@@ -160,7 +152,7 @@ kp_status kp_admin_error_set(kp_admin *self, kp_admin_verdict verdict, const cha
     kp_status st = kp_kafka_status(verdict.code);
     kp_kafka_log_last(&self->log, problem);
     if (problem[0] && (st == KP_TIMEOUT || st == KP_RETRY)) {
-        rd_kafka_resp_err_t code = blame(verdict.code, problem);
+        rd_kafka_resp_err_t code = kp_kafka_blame(verdict.code, problem);
         return kp_kafka_error_set(err, code, problem, "%s%s%s: %s", op, space, name ? name : "",
                                   rd_kafka_err2str(code));
     }

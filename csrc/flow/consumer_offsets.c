@@ -125,11 +125,28 @@ kp_status kp_consumer_seek(kp_consumer *self, rd_kafka_topic_partition_list_t *l
 
 /* ---- asking ---- */
 
+/* As check_answer; what ended in a timeout or without an answer is told with what the log says of the brokers. */
+static kp_status check_asked(kp_consumer *self, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list,
+                             const char *what, kp_error *err) {
+    char problem[KP_KAFKA_LOG_TEXT_MAX];
+    kp_status st = check_answer(code, list, what, err);
+    kp_kafka_log_last(&self->log, problem);
+    if (code == RD_KAFKA_RESP_ERR_NO_ERROR || !problem[0] || (st != KP_TIMEOUT && st != KP_RETRY)) {
+        return st;
+    }
+    code = kp_kafka_blame(code, problem);
+    if (code == RD_KAFKA_RESP_ERR__IN_PROGRESS) { /* of the search for a leader: no broker has told one */
+        code = RD_KAFKA_RESP_ERR__TRANSPORT;
+    }
+    return kp_kafka_error_set(err, code, problem, "%s of %s [%d]: %s", what, list->elems[0].topic,
+                              (int)list->elems[0].partition, rd_kafka_err2str(code));
+}
+
 kp_status kp_consumer_committed(kp_consumer *self, rd_kafka_topic_partition_list_t *list, int timeout_ms,
                                 kp_error *err) {
-    return check_answer(rd_kafka_committed(self->client, list, timeout_ms), list, "committed offset", err);
+    return check_asked(self, rd_kafka_committed(self->client, list, timeout_ms), list, "committed offset", err);
 }
 
 kp_status kp_consumer_at_time(kp_consumer *self, rd_kafka_topic_partition_list_t *list, int timeout_ms, kp_error *err) {
-    return check_answer(rd_kafka_offsets_for_times(self->client, list, timeout_ms), list, "offset by time", err);
+    return check_asked(self, rd_kafka_offsets_for_times(self->client, list, timeout_ms), list, "offset", err);
 }

@@ -83,6 +83,13 @@ void kp_kafka_log_last(kp_kafka_log *log, char *out) {
     pthread_mutex_unlock(&log->lock);
 }
 
+rd_kafka_resp_err_t kp_kafka_blame(rd_kafka_resp_err_t code, const char *problem) {
+    if (strstr(problem, "SASL authentication error")) {
+        return RD_KAFKA_RESP_ERR__AUTHENTICATION;
+    }
+    return strstr(problem, "SSL handshake failed") ? RD_KAFKA_RESP_ERR__SSL : code;
+}
+
 /* ---- configuration ---- */
 
 kp_status kp_kafka_conf_new(rd_kafka_conf_t **out, const kp_kafka_property *properties, size_t count, kp_error *err) {

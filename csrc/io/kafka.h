@@ -57,6 +57,9 @@ void kp_kafka_log_deinit(kp_kafka_log *log);
 void kp_kafka_log_attach(kp_kafka_log *log, rd_kafka_conf_t *conf); /* takes the configuration's opaque */
 /* Copies the last problem, "" when there was none; out has KP_KAFKA_LOG_TEXT_MAX bytes. Any thread. */
 void kp_kafka_log_last(kp_kafka_log *log, char *out);
+/* Waiting for a broker that does not let us in ends in a timeout or with a lost connection. The code that a problem
+ * from the log stands for, else the given one. */
+rd_kafka_resp_err_t kp_kafka_blame(rd_kafka_resp_err_t code, const char *problem);
 
 /* ---- configuration ---- */
 
