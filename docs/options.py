@@ -45,7 +45,7 @@ def _section(path: str, section: dict[str, Any]) -> Iterator[str]:
     for name, option in section["properties"].items():
         below += _below(f"{path}.{name}" if path else name, option)
         default = "required" if name in required else _default(option)
-        yield f"| `{name}` | {_kind(option)} | {default} | {option.get('description', '')} |"
+        yield f"| `{name}` | {_kind(option)} | {default} | {' '.join(option.get('description', '').split())} |"
     yield ""
     for inner, model in below:
         yield from _section(inner, model)

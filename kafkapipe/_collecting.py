@@ -262,6 +262,13 @@ class CollectorConfig(Section):
     """Requests that are signed with a key."""
     duplicates: DuplicatesConfig = DuplicatesConfig()
     """How long and how many ids of routes with event_id are remembered."""
+    spool: str | None = Field(default=None, min_length=1)
+    """File for events that Kafka does not take now: they are answered with 202, on disk, and go to Kafka
+    later, in their order. Each collector needs one of its own. Without one they are answered with 503."""
+    spool_bytes: Bytes = Field(default=1024 * MiB, ge=64 * KiB)
+    """Most that the spool keeps; more is answered with 503."""
+    spool_after: Duration = Field(default=2 * SECOND, ge=100, le=9 * SECOND)
+    """How long Kafka may be silent until events go to the spool; at most half of ack_timeout."""
     limits: ServerLimitsConfig = ServerLimitsConfig()
     """What all requests and connections together may take, and how slow a client may be."""
     trusted_proxies: list[Network] = Field(default=[])

@@ -48,6 +48,14 @@ class Transaction:
         """
         await self._owner.send_offsets(self._core(), self, batch, timeout)
 
+    async def send_position(self, group: str, topic: str, position: int, timeout: float = 10.0) -> None:  # noqa: ASYNC109
+        """Keep a number of a source that is not Kafka, if and when the transaction is committed.
+
+        It becomes the offset of ``group`` at partition 0 of ``topic``: read it with a consumer's
+        ``committed``, go on from there, and each record of the source counts once. The group has no members.
+        """
+        await self._owner.send_position(self._core(), self, (group, topic, position), timeout)
+
     async def __aenter__(self) -> Self:
         await self._owner.begin(self._core(), self, self._timeout)
         return self
@@ -127,9 +135,22 @@ class Transactions:
     ) -> None:
         self._must_be_open(transaction, "send offsets")
         batch.consumer._must_send_offsets()
+        await self._send(core, lambda timeout_ms: core.send_offsets(batch, timeout_ms), timeout)
+
+    async def send_position(
+        self,
+        core: _core.Producer,
+        transaction: Transaction,
+        position: tuple[str, str, int],
+        timeout: float,  # noqa: ASYNC109
+    ) -> None:
+        self._must_be_open(transaction, "send position")
+        await self._send(core, lambda timeout_ms: core.send_position(*position, timeout_ms), timeout)
+
+    async def _send(self, core: _core.Producer, send: Callable[[int], None], timeout: float) -> None:  # noqa: ASYNC109
         try:
             async with asyncio.timeout(timeout + _LATE_SECONDS):
-                await self._threads.run(core.send_offsets, batch, max(1, int(timeout * 1000)))
+                await self._threads.run(send, max(1, int(timeout * 1000)))
         except TimeoutError:
             self._broken = DeadlineError(
                 f"send offsets: no answer within {timeout:g} s: {core.problem()}", op="send offsets"

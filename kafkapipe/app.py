@@ -20,6 +20,8 @@ from .web.collector import Collector
 from .web.management import management
 from .web.server import App as Asgi
 from .web.server import Server
+from .web.spool import Spool
+from .web.spooler import Spooler
 from .web.stats import CollectorStats
 
 _log = logging.getLogger("kafkapipe")
@@ -45,6 +47,7 @@ class App:
         self._pipelines: dict[str, Pipeline] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._producer: Producer | None = None
+        self._spooler: Spooler | None = None
         self._collector: Collector | None = None
         self._collector_server: Server | None = None
         self._management = Server(management(self), config.management.listen, option="management.listen")
@@ -69,11 +72,17 @@ class App:
         """The collector's counters; None when there is no collector."""
         return self._collector.stats if self._collector else None
 
+    def spool(self) -> Spool | None:
+        """The collector's spool; None when there is none."""
+        return self._spooler.spool if self._spooler else None
+
     async def problems(self) -> Mapping[str, str]:
         """What does not work now outside the pipelines, by part."""
         found = {"kafka": await self._health.problem()}
         if self._collector:
             found["collector"] = self._collector.problem
+        if self._spooler:
+            found["spool"] = self._spooler.problem
         return {part: text for part, text in found.items() if text}
 
     async def __aenter__(self) -> Self:
@@ -94,13 +103,19 @@ class App:
         await self._health.start()
         if self._config.collector:
             self._producer = Producer(config=self._config.kafka)
-            self._collector = Collector.from_config(self._config.collector, self._producer)
+            if self._config.collector.spool:
+                self._spooler = Spooler(self._config.collector, self._producer, self._config.kafka)
+            self._collector = Collector.from_config(
+                self._config.collector, self._producer, spooler=self._spooler
+            )
             listen = self._config.collector.listen
             served = self._around(self._collector)
             gate = self._collector.gate() if served is self._collector else None
             self._collector_server = Server(served, listen, option="collector.listen", gate=gate)
             await self._collector_server.bind()
             await self._producer.start()
+            if self._spooler:
+                await self._spooler.start()
             self._tasks.append(asyncio.create_task(_warm(self._producer, self._config.collector)))
         for name, pipeline in self._config.pipelines.items():
             self._pipelines[name] = Pipeline.from_config(name, pipeline, self._config.kafka)
@@ -137,8 +152,12 @@ class App:
         await self._collector_server.close(max(0.0, (deadline - time.monotonic()) / 2))
         stats = self._collector.stats
         before = stats.events_lost
+        if self._spooler:
+            await self._spooler.stop_draining()
         await self._producer.close(max(0.0, deadline - time.monotonic()))
         await asyncio.sleep(0)  # the results of the close are counted in the loop's next turn
+        if self._spooler:
+            await self._spooler.close()
         lost = stats.events_lost - before
         if lost:
             _log.error("collector: %d events that were answered as queued did not reach Kafka", lost)

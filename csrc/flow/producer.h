@@ -105,6 +105,10 @@ kp_status kp_producer_begin(kp_producer *self, int timeout_ms, kp_error *err) KP
  * whole when one of their partitions was taken away. Any failure means: abort. */
 kp_status kp_producer_send_offsets(kp_producer *self, const kp_messages *messages, size_t first, size_t count,
                                    int timeout_ms, kp_error *err) KP_MUST_CHECK;
+/* The same for a number of the caller's own, of a source that is not Kafka: offset becomes the group's at partition 0
+ * of the topic, which must be there; nobody must be a member of that group. */
+kp_status kp_producer_send_position(kp_producer *self, const char *group, const char *topic, int64_t offset,
+                                    int timeout_ms, kp_error *err) KP_MUST_CHECK;
 /* KP_TIMEOUT and KP_RETRY: call it again, it goes on, unless *must_abort. That is so when a message of the transaction
  * failed, whatever became of it in the caller. */
 kp_status kp_producer_commit(kp_producer *self, int timeout_ms, bool *must_abort, kp_error *err) KP_MUST_CHECK;

@@ -110,6 +110,23 @@ done:
     return st;
 }
 
+kp_status kp_producer_send_position(kp_producer *self, const char *group, const char *topic, int64_t offset,
+                                    int timeout_ms, kp_error *err) {
+    bool must_abort;
+    kp_status st = kp_producer_check(self, err);
+    if (st != KP_OK) {
+        return st;
+    }
+    rd_kafka_topic_partition_list_t *position = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_consumer_group_metadata_t *metadata = rd_kafka_consumer_group_metadata_new(group);
+    rd_kafka_topic_partition_list_add(position, topic, 0)->offset = offset;
+    rd_kafka_error_t *error = rd_kafka_send_offsets_to_transaction(self->client, position, metadata, timeout_ms);
+    st = take(self, error, "send position", &must_abort, err);
+    rd_kafka_consumer_group_metadata_destroy(metadata);
+    rd_kafka_topic_partition_list_destroy(position);
+    return st;
+}
+
 kp_status kp_producer_commit(kp_producer *self, int timeout_ms, bool *must_abort, kp_error *err) {
     *must_abort = false;
     kp_status st = kp_producer_check(self, err);

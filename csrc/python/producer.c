@@ -402,6 +402,9 @@ static PyMethodDef methods[] = {
      PyDoc_STR("purge($self, closing, /)\n--\n\nGives up every message without a result; drain tells of them.")},
     {"begin", kp_python_producer_begin, METH_O,
      PyDoc_STR("begin($self, timeout_ms, /)\n--\n\nBegins a transaction. RetryableError: call it again.")},
+    {"send_position", kp_python_producer_send_position, METH_VARARGS,
+     PyDoc_STR("send_position($self, group, topic, offset, timeout_ms, /)\n--\n\n"
+               "The group's offset at partition 0 of the topic with the transaction.")},
     {"send_offsets", kp_python_producer_send_offsets, METH_VARARGS,
      PyDoc_STR("send_offsets($self, batch, timeout_ms, /)\n--\n\n"
                "The end of this Batch becomes the group's offset with the transaction.")},

@@ -16,6 +16,7 @@ kp_producer *kp_python_producer_usable(kp_python_producer *self); /* NULL with a
 /* Methods. */
 PyObject *kp_python_producer_begin(PyObject *self, PyObject *timeout_ms);
 PyObject *kp_python_producer_send_offsets(PyObject *self, PyObject *args);
+PyObject *kp_python_producer_send_position(PyObject *self, PyObject *args);
 PyObject *kp_python_producer_commit(PyObject *self, PyObject *timeout_ms);
 PyObject *kp_python_producer_abort(PyObject *self, PyObject *timeout_ms);
 

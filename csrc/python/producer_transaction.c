@@ -65,6 +65,31 @@ PyObject *kp_python_producer_send_offsets(PyObject *object, PyObject *args) {
     Py_RETURN_NONE;
 }
 
+PyObject *kp_python_producer_send_position(PyObject *object, PyObject *args) {
+    kp_python_producer *self = (kp_python_producer *)object;
+    kp_producer *producer = kp_python_producer_usable(self);
+    const char *group;
+    const char *topic;
+    long long offset;
+    int timeout_ms;
+    kp_error err;
+    kp_status st;
+    if (!producer || !PyArg_ParseTuple(args, "ssLi:send_position", &group, &topic, &offset, &timeout_ms)) {
+        return NULL;
+    }
+
+    self->calls++;
+    Py_BEGIN_ALLOW_THREADS;
+    st = kp_producer_send_position(producer, group, topic, offset, timeout_ms, &err);
+    Py_END_ALLOW_THREADS;
+    self->calls--;
+
+    if (st != KP_OK) {
+        return kp_python_raise(state_of(self), &err, "send position");
+    }
+    Py_RETURN_NONE;
+}
+
 PyObject *kp_python_producer_commit(PyObject *object, PyObject *timeout) {
     kp_python_producer *self = (kp_python_producer *)object;
     kp_producer *producer = kp_python_producer_usable(self);

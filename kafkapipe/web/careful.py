@@ -7,12 +7,13 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from ..errors import KafkaPipeError, RejectedError, RetryableError
+from ..errors import KafkaPipeError, RetryableError
 from .answers import Refusal
 from .delivery import Batch, Delivery, RecordHeaders
 from .duplicates import Claim, Duplicates
+from .spooling import Taken
 
 if TYPE_CHECKING:
     from .._core import BatchResult
@@ -38,19 +39,19 @@ class _Group:
     batch: Batch
     indexes: list[int]
     claims: list[tuple[bytes, Claim | None] | None]
-    sent: "asyncio.Future[BatchResult] | None" = None
+    sent: "asyncio.Future[Any] | None" = None
+    """Of a BatchResult, or with a spool of a Taken."""
     refused: Refusal | None = None
+    in_queue: bool = False
+    """The producer has them."""
     spooled: bool = False
+    """They are on disk, and not in Kafka yet."""
 
 
 @dataclass(slots=True)
 class _Work:
     groups: dict[str, _Group] = field(default_factory=dict)
     joined: dict[int, Claim] = field(default_factory=dict)
-
-    @property
-    def spooled(self) -> bool:
-        return any(group.spooled for group in self.groups.values())
 
 
 class CarefulDelivery:
@@ -60,7 +61,6 @@ class CarefulDelivery:
         self._delivery = delivery
         self._duplicates = duplicates
         self._place = place
-        self._background: set[asyncio.Task[_Failures]] = set()
 
     async def deliver(self, events: Sequence[Event], *, queued: bool) -> bool:
         """Returns when all events are taken: False when some of them only by the spool.
@@ -69,18 +69,20 @@ class CarefulDelivery:
         """
         work = self._sort(events)
         for group in work.groups.values():
-            await self._hand_in(group)
+            self._hand_in(group)
         refused = [group for group in work.groups.values() if group.refused is not None]
         if len(refused) == len(work.groups) == 1 and not work.joined and refused[0].refused:
             raise refused[0].refused
-        if queued and not refused:
-            self._let_go(work)
-            return not work.spooled
+        if queued and all(group.in_queue for group in work.groups.values()):
+            for group in work.groups.values():
+                assert group.sent is not None
+                self._delivery.let_go(group.sent, len(group.indexes))
+            return True
         failed = await self._outcome(work)
         if failed:
             raise self._delivery.refusal(len(events) - len(failed), sorted(failed.items()))
         self._delivery.count(len(events))
-        return not work.spooled
+        return not any(group.spooled for group in work.groups.values())
 
     def _sort(self, events: Sequence[Event]) -> _Work:
         work = _Work()
@@ -99,28 +101,19 @@ class CarefulDelivery:
             _add(group, index, event, claim)
         return work
 
-    async def _hand_in(self, group: _Group) -> None:
-        """To the queue, or to the spool when it refuses."""
+    def _hand_in(self, group: _Group) -> None:
         try:
-            group.sent = self._delivery.enqueue(group.batch)
-        except Refusal as refusal:
-            if refusal.status == 503 and await self._spool(group.batch):
-                group.spooled = True
+            if self._delivery.spool is None:
+                group.sent = self._delivery.enqueue(group.batch)
+                group.in_queue = True
             else:
-                group.refused = refusal
-            self._settle_all(group, taken=group.spooled)
-            return
-        group.sent.add_done_callback(partial(self._settle, group))
-
-    def _let_go(self, work: _Work) -> None:
-        for group in work.groups.values():
-            if group.sent is not None and self._delivery.spool is None:
-                self._delivery.let_go(group.sent, len(group.indexes))
-            elif group.sent is not None:
-                task = asyncio.ensure_future(self._rescue(group, {}))
-                self._background.add(task)
-                task.add_done_callback(self._background.discard)
-                self._delivery.count(len(group.indexes))
+                sending = self._delivery.send(group.batch)
+                group.sent, group.in_queue = sending.taken, sending.in_queue
+        except Refusal as refusal:
+            group.refused = refusal
+            self._settle_all(group, taken=False)
+        else:
+            group.sent.add_done_callback(partial(self._settle, group))
 
     async def _outcome(self, work: _Work) -> _Failures:
         failed: _Failures = {}
@@ -129,50 +122,33 @@ class CarefulDelivery:
                 lost = RetryableError(group.refused.detail)
                 failed.update(dict.fromkeys(group.indexes, lost))
             elif group.sent is not None:
-                await self._rescue(group, failed)
+                await self._wait(group, failed)
         for index, claim in work.joined.items():
             if not await asyncio.shield(claim):
                 failed[index] = RetryableError("the first copy of this event was not taken")
         return failed
 
-    async def _rescue(self, group: _Group, failed: _Failures) -> _Failures:
-        """Adds what Kafka did not take; what another try could deliver goes to the spool, if there is one."""
+    async def _wait(self, group: _Group, failed: _Failures) -> None:
+        """Adds what nobody took."""
         assert group.sent is not None
         try:
             result = await asyncio.shield(group.sent)
-            lost = dict(result.failed)
         except KafkaPipeError as error:
-            lost = dict.fromkeys(range(len(group.indexes)), error)
-        again = [number for number, error in lost.items() if not isinstance(error, RejectedError)]
-        if again and await self._spool(group.batch.part(again)):
-            group.spooled = True
-            for number in again:
-                del lost[number]
-        if not lost:
+            failed.update(dict.fromkeys(group.indexes, error))
+            return
+        group.spooled = isinstance(result, Taken) and result.spooled > 0
+        if not result.failed and not group.spooled:
             self._delivery.health.good()
-        failed.update({group.indexes[number]: error for number, error in lost.items()})
-        return failed
+        failed.update({group.indexes[number]: error for number, error in result.failed})
 
-    async def _spool(self, batch: Batch) -> bool:
-        spool = self._delivery.spool
-        if spool is None:
-            return False
-        try:
-            await spool.put(batch.topic, batch.values, batch.keys, batch.headers)
-        except KafkaPipeError as error:
-            self._delivery.health.bad(error)
-            return False
-        return True
-
-    def _settle(self, group: _Group, sent: "asyncio.Future[BatchResult]") -> None:
+    def _settle(self, group: _Group, sent: "asyncio.Future[BatchResult] | asyncio.Future[Taken]") -> None:
         failed = set(range(len(group.indexes)))
         if not sent.cancelled() and sent.exception() is None:
             failed = {number for number, _ in sent.result().failed}
         for number, claim in enumerate(group.claims):
             if claim is not None:
                 # what the spool will bring is taken, and a retry of it would be a second copy
-                taken = number not in failed or self._delivery.spool is not None
-                self._duplicates.settle(*claim, taken=taken)
+                self._duplicates.settle(*claim, taken=number not in failed)
 
     def _settle_all(self, group: _Group, *, taken: bool) -> None:
         for claim in group.claims:

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 from pydantic import ValidationError
 
+from .. import _properties
 from .._collecting import CollectorConfig, RouteConfig
 from ..errors import ConfigError
 from ..producer import Producer
@@ -20,13 +21,14 @@ from . import page
 from .answers import Answer, Headers, Refusal, answer
 from .body import Body, BodyReader, Receive
 from .deadline import Deadline
-from .delivery import Delivery, Pending, Spool
+from .delivery import Delivery, Pending
 from .direct import Gate
 from .duplicates import Duplicates
 from .keys import Keys
 from .paths import Paths
 from .request import Addresses, Request, RequestHeaders, join_headers
 from .routes import Route
+from .spooler import Spooler
 from .stats import CollectorStats
 
 Scope = Mapping[str, Any]
@@ -55,6 +57,8 @@ class Collector:
     :raises ConfigError: one line for each option that is wrong
     """
 
+    _spooler: Spooler | None = None  # the collector's own
+
     def __init__(
         self,
         routes: Iterable[RouteConfig | Mapping[str, Any]] = (),
@@ -66,7 +70,10 @@ class Collector:
     ) -> None:
         config = _config({**options, "routes": list(routes)})
         self._owned = Producer(bootstrap, config=kafka) if producer is None else None
-        self._set_up(config, producer or self._owned, {}, None)
+        producer = producer or self._owned
+        if config.spool is not None and producer is not None:
+            self._spooler = Spooler(config, producer, _properties.collect(bootstrap, kafka, {}))
+        self._set_up(config, producer, {}, self._spooler)
 
     @classmethod
     def from_config(
@@ -74,16 +81,16 @@ class Collector:
         config: CollectorConfig,
         producer: Producer,
         *,
-        spool: Spool | None = None,
+        spooler: Spooler | None = None,
     ) -> Self:
         """A collector of this part of a configuration file, with the colour page.
 
         :param producer: started, and closed by its owner after the last request
-        :param spool: takes what Kafka does not take
+        :param spooler: takes what Kafka does not take; started, and closed after the producer, by its owner
         """
         self = cls.__new__(cls)
         self._owned = None
-        self._set_up(config, producer, page.load(), spool)
+        self._set_up(config, producer, page.load(), spooler)
         return self
 
     def _set_up(
@@ -91,13 +98,15 @@ class Collector:
         config: CollectorConfig,
         producer: Producer | None,
         pages: Mapping[str, Answer],
-        spool: Spool | None,
+        spooler: Spooler | None,
     ) -> None:
         assert producer is not None
         self.config = config
         self.stats = CollectorStats()
         ack_seconds = config.ack_timeout / 1000
-        self._delivery = Delivery(producer, self.stats, ack_seconds=ack_seconds, spool=spool)
+        self._delivery = Delivery(
+            producer, self.stats, ack_seconds=ack_seconds, spool=spooler.spooling if spooler else None
+        )
         self._body = BodyReader(Deadline(config.limits.body / 1000))
         self._ack_deadline = Deadline(ack_seconds)
         self._pages = {path.encode(): found for path, found in pages.items()}
@@ -129,17 +138,31 @@ class Collector:
     # its life
 
     async def start(self) -> None:
-        """Start the producer, if it is the collector's own; again does nothing."""
-        if self._owned is None:
+        """Start the producer, if it is the collector's own, and the spool; again does nothing."""
+        if not self._has_parts:
             return
         if self._starting is None:
-            self._starting = asyncio.ensure_future(self._owned.start())
+            self._starting = asyncio.ensure_future(self._start())
         await asyncio.shield(self._starting)
+
+    @property
+    def _has_parts(self) -> bool:
+        return self._owned is not None or self._spooler is not None
+
+    async def _start(self) -> None:
+        if self._owned is not None:
+            await self._owned.start()
+        if self._spooler is not None:
+            await self._spooler.start()
 
     async def close(self, timeout: float = 10.0) -> None:  # noqa: ASYNC109 - the producer's own bound
         """Send what is queued, within ``timeout`` seconds, and end the producer, if it is our own."""
+        if self._spooler is not None:
+            await self._spooler.stop_draining()
         if self._owned is not None:
             await self._owned.close(timeout)
+        if self._spooler is not None:
+            await self._spooler.close()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -215,7 +238,7 @@ class Collector:
         if scope["type"] != "http":
             raise RuntimeError(f"the collector serves HTTP only, not ASGI {scope['type']!r}")
         started = perf_counter()
-        if self._owned is not None and (self._starting is None or not self._starting.done()):
+        if self._has_parts and (self._starting is None or not self._starting.done()):
             await self.start()
         request = _request(scope)
         abandon = False

@@ -2,15 +2,16 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ClosedError, DeadlineError, KafkaPipeError, QueueFull, RejectedError
 from .answers import Answer, Refusal
 from .body import Body
+from .spooling import Sending, Spooling, Taken
 from .stats import CollectorStats
 
 if TYPE_CHECKING:
@@ -36,29 +37,6 @@ class Batch:
     values: list[bytes | bytearray]
     keys: list[bytes | None] | None = None
     headers: list[RecordHeaders] | None = None
-
-    def part(self, indexes: Iterable[int]) -> "Batch":
-        """These of its events."""
-        chosen = list(indexes)
-        return Batch(
-            self.topic,
-            [self.values[i] for i in chosen],
-            None if self.keys is None else [self.keys[i] for i in chosen],
-            None if self.headers is None else [self.headers[i] for i in chosen],
-        )
-
-
-class Spool(Protocol):
-    """Where events go that Kafka does not take now, to be brought there later."""
-
-    async def put(
-        self,
-        topic: str,
-        values: Sequence[bytes | bytearray],
-        keys: Sequence[bytes | None] | None,
-        headers: Sequence[RecordHeaders] | None,
-    ) -> None:
-        """Returns when they are safe; raises KafkaPipeError when there is no room for them."""
 
 
 class Pending:
@@ -107,7 +85,12 @@ class Delivery:
     """The way of events into Kafka, and what came of it counted and judged."""
 
     def __init__(
-        self, producer: "Producer", stats: CollectorStats, *, ack_seconds: float, spool: Spool | None = None
+        self,
+        producer: "Producer",
+        stats: CollectorStats,
+        *,
+        ack_seconds: float,
+        spool: Spooling | None = None,
     ) -> None:
         self.health = KafkaHealth()
         self.ack_seconds = ack_seconds
@@ -115,6 +98,8 @@ class Delivery:
         self._producer = producer
         self._stats = stats
         producer.on_unwatched_failure(self._lost)
+        if spool is not None:
+            spool.lost = self._lost_later
 
     def post(self, topic: str, body: Body, max_events: int) -> int:
         """Queue all events of a body in one crossing, with nobody waiting for them; 0 when some are not fit.
@@ -139,6 +124,17 @@ class Delivery:
         except KafkaPipeError as error:
             raise self._refused(error) from None
 
+    def send(self, batch: Batch) -> Sending:
+        """Send a batch on its way to Kafka or to the spool, which there is.
+
+        :raises Refusal: 503 when neither can take it now, 413 when the queue never can
+        """
+        assert self.spool is not None
+        try:
+            return self.spool.send(batch.topic, batch.values, batch.keys, batch.headers)
+        except KafkaPipeError as error:
+            raise self._refused(error) from None
+
     def enqueue(self, batch: Batch) -> "asyncio.Future[BatchResult]":
         """Queue a batch, all of it or nothing.
 
@@ -155,7 +151,7 @@ class Delivery:
         """So many were answered as taken."""
         self._stats.events_accepted += events
 
-    def let_go(self, pending: "asyncio.Future[BatchResult]", count: int) -> None:
+    def let_go(self, pending: "asyncio.Future[BatchResult] | asyncio.Future[Taken]", count: int) -> None:
         """The queue has them and that is enough: what becomes of them is only counted."""
         self._stats.events_accepted += count
         pending.add_done_callback(partial(self._settle, count))
@@ -205,7 +201,7 @@ class Delivery:
             f"{'the queue to Kafka is full' if full else 'Kafka cannot be written to'}; none was taken"
         )
 
-    def _settle(self, count: int, pending: "asyncio.Future[BatchResult]") -> None:
+    def _settle(self, count: int, pending: "asyncio.Future[BatchResult] | asyncio.Future[Taken]") -> None:
         try:
             failed = pending.result().failed
         except KafkaPipeError as error:
@@ -214,6 +210,10 @@ class Delivery:
             self._count_lost(failed)
         else:
             self.health.good()
+
+    def _lost_later(self, count: int, why: KafkaPipeError) -> None:
+        self._stats.events_lost += count
+        self.health.bad(why)
 
     def _lost(self, result: "BatchResult") -> None:
         self._count_lost(result.failed)

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from .spool import Spool
 from .stats import LATENCY_BOUNDS, CollectorStats
 
 PIPELINE_STATES = ("starting", "running", "paused", "draining", "failed", "stopped")
@@ -39,6 +40,9 @@ class Source(Protocol):
     def collector_stats(self) -> CollectorStats | None:
         """The collector's counters; None when no collector runs."""
 
+    def spool(self) -> Spool | None:
+        """The collector's spool; None when it has none."""
+
 
 def registry(source: Source) -> CollectorRegistry:
     """A registry of its own with all metrics of ``source`` and of the process (memory, CPU, open files)."""
@@ -57,6 +61,9 @@ class _Metrics(Collector):
         stats = self._source.collector_stats()
         if stats is not None:
             yield from _collector(stats)
+        spool = self._source.spool()
+        if spool is not None:
+            yield from _spool(spool)
 
 
 def _pipelines(snapshots: Mapping[str, Mapping[str, Any]]) -> Iterable[Metric]:
@@ -106,3 +113,14 @@ def _collector(stats: CollectorStats) -> Iterable[Metric]:
         buckets=list(zip(names, accumulate(stats.latency_counts), strict=True)),
         sum_value=stats.latency_sum,
     )
+
+
+def _spool(spool: Spool) -> Iterable[Metric]:
+    yield GaugeMetricFamily(
+        "kafkapipe_spool_events", "Events on disk that wait for Kafka", value=spool.events
+    )
+    yield GaugeMetricFamily("kafkapipe_spool_bytes", "Bytes of these events", value=spool.bytes)
+    yield GaugeMetricFamily(
+        "kafkapipe_spool_oldest_seconds", "How long the first of them has waited", value=spool.age
+    )
+    yield CounterMetricFamily("kafkapipe_spool_written", "Events that went to the disk", value=spool.written)

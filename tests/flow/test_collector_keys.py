@@ -36,24 +36,11 @@ OPTIONS = {
 }  # fmt: skip
 
 
-class Spool:
-    """What a spool is to the collector."""
-
-    def __init__(self):
-        self.taken = []
-        self.error = None
-
-    async def put(self, topic, values, keys, headers):
-        if self.error:
-            raise self.error
-        self.taken.append((topic, list(values), keys, headers))
-
-
 class Running:
-    def __init__(self, cluster, read_all, *, spool=None, **properties):
+    def __init__(self, cluster, read_all, **properties):
         self.producer = kp.Producer(cluster.bootstrap, config={"linger.ms": 1, **properties})
         config = CollectorConfig.model_validate(OPTIONS)
-        self.collector = Collector.from_config(config, self.producer, spool=spool)
+        self.collector = Collector.from_config(config, self.producer)
         self.server = Server(
             self.collector, "127.0.0.1:0", option="collector.listen", gate=self.collector.gate()
         )
@@ -262,28 +249,6 @@ async def test_an_event_that_was_not_taken_may_come_again(cluster, read_all):
 
 
 # what Kafka does not take
-
-
-async def test_a_spool_takes_what_kafka_does_not(cluster, read_all):
-    for topic in ("t", "other"):
-        cluster.create_topic(topic, 1)
-    spool = Spool()
-    properties = {"message.timeout.ms": 300, "queue.buffering.max.messages": 3}
-    async with Running(cluster, read_all, spool=spool, **properties) as running:
-        assert await running.post("/kinds", b'{"k":"t"}') == (200, {"accepted": 1})
-        cluster.set_up(-1, False)
-        assert await running.post("/kinds", b'{"k":"t"}\n{"k":"other"}') == (202, {"accepted": 2})
-        assert spool.taken == [
-            ("t", [b'{"k":"t"}'], [None], [[]]),
-            ("other", [b'{"k":"other"}'], [None], [[]]),
-        ]
-        assert await running.post("/once", b'{"id":7}') == (202, {"accepted": 1})
-        assert await running.post("/once", b'{"id":7}') == (200, {"accepted": 1})
-        assert len(spool.taken) == 3
-        full = b"\n".join([b'{"k":"t"}'] * 4)
-        assert (await running.post("/kinds", full))[0] == 413
-        spool.error = kp.RetryableError("the spool is full")
-        assert (await running.post("/kinds", b'{"k":"t"}'))[0] == 503
 
 
 async def test_a_batch_for_two_topics_of_which_one_is_not_taken_says_so(cluster, read_all):

@@ -1,5 +1,7 @@
 """The management port: health, readiness with its reasons, and metrics that a Prometheus parser reads."""
 
+from types import SimpleNamespace
+
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -24,12 +26,16 @@ class State:
         self.all = {"색-to-hdfs": snapshot(), 'quote"\n': snapshot(lag=None)}
         self.stats = CollectorStats()
         self.trouble = {}
+        self.the_spool = None
 
     def pipelines(self):
         return self.all
 
     def collector_stats(self):
         return self.stats
+
+    def spool(self):
+        return self.the_spool
 
     async def problems(self):
         return self.trouble
@@ -150,6 +156,14 @@ async def test_collector_counts(http, state):
 async def test_without_a_collector(http, state):
     state.stats = None
     assert not [key for key in await samples(http) if key[0].startswith("kafkapipe_collector")]
+
+
+async def test_the_spool_is_told_when_there_is_one(http, state):
+    assert not [key for key in await samples(http) if key[0].startswith("kafkapipe_spool")]
+    state.the_spool = SimpleNamespace(events=3, bytes=4096, age=2.5, written=7)
+    found = await samples(http)
+    names = ("events", "bytes", "oldest_seconds", "written_total")
+    assert [found[(f"kafkapipe_spool_{name}",)] for name in names] == [3, 4096, 2.5, 7]
 
 
 async def test_the_process_is_there(http):
