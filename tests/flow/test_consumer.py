@@ -384,7 +384,7 @@ async def test_commit_after_close_or_without_group_is_refused(cluster):
     [
         ({"topics": ["t"]}, "give group="),
         ({"enable_auto_commit": True}, "give group="),
-        ({"start": "now"}, 'start is "now"'),
+        ({"start": "now"}, "start is 'now'"),
         ({"max_records": 0}, "max_records is 0"),
         ({"grup_id": "g"}, 'did you mean "group.id"'),
         ({"session_timeout_ms": "soon"}, "session.timeout.ms"),
