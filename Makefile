@@ -79,7 +79,7 @@ check: dev check-c
 
 check-c: dev
 	$(VENV)/bin/clang-format --dry-run --Werror $$(git ls-files 'csrc/*.[ch]' 'tests/c/*.[ch]' 'tests/fuzz/*.[ch]' 'bench/*.[ch]')
-	$(MAKE) -s -C tests/c
+	$(MAKE) -s -j3 -O -C tests/c  # they mostly wait
 
 unit: dev
 	$(PY) -m pytest tests/unit tests/flow tests/isolated
