@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self, TypeVar, cast
 from . import _core, _partitioner, _properties
 from ._core import BatchResult, RecordMetadata
 from ._partitioner import Partitioner
-from ._threads import Threads
+from ._threads import SLICE_SECONDS, Threads, interrupted
 from ._transaction import Transaction, Transactions
 from .errors import ClosedError, ConfigError, DeadlineError, QueueFull
 
@@ -103,12 +103,13 @@ class Producer:
     async def close(self, timeout: float = 10.0) -> None:  # noqa: ASYNC109 - the flush's own bound
         """Send what is queued, within ``timeout`` seconds, then end the client; closing twice does nothing.
 
-        What is not acknowledged by then is given up, and its results are ClosedErrors.
+        What is not acknowledged by then is given up, and its results are ClosedErrors. A task that was
+        cancelled, as by Ctrl-C, goes on sending only as long as the brokers acknowledge.
         """
         if self._core is None:
             return
         if self._closing is None:
-            self._closing = asyncio.ensure_future(self._close(self._core, timeout))
+            self._closing = asyncio.ensure_future(self._close(self._core, timeout, in_haste=interrupted()))
             self._wake_waiting()
         await asyncio.shield(self._closing)
 
@@ -390,13 +391,22 @@ class Producer:
 
     # waiting
 
-    async def _flushed(self, core: _core.Producer, timeout: float | None) -> bool:  # noqa: ASYNC109
+    async def _flushed(
+        self,
+        core: _core.Producer,
+        timeout: float | None,  # noqa: ASYNC109
+        *,
+        in_haste: bool = False,
+    ) -> bool:
         end = None if timeout is None else self._loop.time() + timeout
+        before = None
         while self._waiting or core.outstanding:
-            left = 0.2 if end is None else end - self._loop.time()
-            if left <= 0:
+            left = SLICE_SECONDS if end is None else end - self._loop.time()
+            now = (self._waiting, core.outstanding)
+            if left <= 0 or (in_haste and now == before):
                 return False
-            await self._threads.run(core.flush, max(1, int(min(left, 0.2) * 1000)))
+            before = now
+            await self._threads.run(core.flush, max(1, int(min(left, SLICE_SECONDS) * 1000)))
         return True
 
     async def _warm(self, core: _core.Producer, topic: str, timeout: float) -> None:  # noqa: ASYNC109
@@ -404,17 +414,16 @@ class Producer:
         if self._choice is not None:
             self._choice.note(topic, count)
 
-    async def _close(self, core: _core.Producer, timeout: float) -> None:  # noqa: ASYNC109
+    async def _close(self, core: _core.Producer, timeout: float, *, in_haste: bool) -> None:  # noqa: ASYNC109
         try:
             end = self._loop.time() + timeout
-            await self._transactions.close(core, timeout)
-            if not await self._flushed(core, end - self._loop.time()):
+            await self._transactions.close(core, SLICE_SECONDS if in_haste else timeout)
+            if not await self._flushed(core, end - self._loop.time(), in_haste=in_haste):
                 await self._threads.run(core.purge, True)
                 await self._flushed(core, _PURGE_SECONDS)
         finally:
             self._loop.remove_reader(core.fileno())
-            await self._threads.idle()
-            self._settle(await asyncio.to_thread(core.close))
+            await self._threads.end(core.close, self._settle, wait=not in_haste)
 
     def _settle(self, outcomes: Iterable[tuple[asyncio.Future[Any] | None, Any]]) -> None:
         for future, outcome in outcomes:

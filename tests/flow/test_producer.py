@@ -392,3 +392,23 @@ async def test_broker_that_is_not_there_is_named_when_the_message_is_due():
         assert caught.value.op == "produce"
         result = await producer.send_many("색", ["x", "y"])
         assert [type(error) for _, error in result.failed] == [DeadlineError, DeadlineError]
+
+
+async def test_who_is_cancelled_still_sends_what_the_brokers_take(cluster, read_all):
+    """Ctrl-C must not lose what was queued, as long as it does not have to wait for brokers that are away."""
+    futures = []
+
+    async def work():
+        async with Producer(cluster.bootstrap, linger_ms=5_000) as producer:
+            await producer.warm("t")
+            futures.append(producer.try_send_many("t", [f"한 줄 {n}" for n in range(20_000)]))
+            await asyncio.sleep(60)
+
+    task = asyncio.create_task(work())
+    while not futures:
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (await futures[0]).delivered == 20_000
+    assert len({record.value for record in read_all("t", 4)}) == 20_000

@@ -28,6 +28,8 @@ CALLS = {
     "drained": "async with kp.Pipeline(topics=['t'], sink=kp.Null(), kafka=K) as p: await p.drained()",
     "run": "async with kp.Pipeline(topics=['t'], sink=kp.Null(), kafka=K) as p: await p.run()",
     "flush": "p = kp.Producer(B); await p.start(); p.try_send('t', 'x').cancel(); await p.flush()",
+    "send": "async with kp.Producer(B) as p: await p.send('t', 'x')",
+    "send many": "async with kp.Producer(B) as p: await p.send_many('t', ['x'] * 1000)",
     "close": "p = kp.Producer(B); await p.start(); p.try_send('t', 'x').cancel(); await p.close(60)",
 }
 
