@@ -91,7 +91,7 @@ live: dev
 # a part of it.
 DOSE ?= 1
 faults: dev
-	KAFKAPIPE_FAULTS=$(DOSE) $(PY) -m pytest tests/faults -s $(FAULTS)
+	KAFKAPIPE_FAULTS=$(DOSE) $(PY) -m pytest tests/faults tests/flow/test_collector_faults.py -s $(FAULTS)
 
 # Deliberate bugs in a copy of the tree, each of which a test must find.
 mutants: dev

@@ -84,7 +84,7 @@ async def restart(world: World, lane: Lane) -> float:
 @pytest.mark.timeout(4 * 3600)
 @pytest.mark.asyncio(loop_scope="session")
 async def test_killed_at_random_and_at_each_point(world: World) -> None:
-    tasks = ["random"] * world.dose(20, 300) + list(POINTS) * world.dose(2, 25)
+    tasks = ["random"] * world.dose(6, 300) + list(POINTS) * world.dose(1, 25)
     world.chance.shuffle(tasks)
     lanes = [world.lane(f"kills{number}", rate=200, stream="6KiB") for number in range(LANES)]
     tally: Counter[str] = Counter()

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import gzip
 import json
 import os
 import random
@@ -12,9 +13,14 @@ import time
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import confluent_kafka
 import httpx
 
-KILLS = 100 if os.environ.get("KAFKAPIPE_FAULTS") == "full" else 5
+from bench.measure import memory_mib
+
+SHARE = float(os.environ.get("KAFKAPIPE_FAULTS") or 0)
+KILLS = max(5, round(100 * SHARE))
+MIXED = max(20_000, round(1_000_000 * SHARE))
 CLIENTS = 8
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -174,3 +180,98 @@ async def test_the_colour_route_as_the_contract_has_it(cluster, read_all, tmp_pa
     assert record.key is None
     assert record.value.decode().endswith('"userAgent":"Mozilla/5.0","colorName":"red","userName":"홍길동"}')
     assert list(json.loads(record.value)) == list(event)
+
+
+def post(body, path="/events", **headers):
+    """The bytes of a request."""
+    lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+    return f"POST {path} HTTP/1.1\r\nHost: x\r\n{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+EVENT = '{"이름":"홍길동 \\"둘\\"","n":9007199254740993}'.encode()
+REQUESTS = [  # request, status, events taken
+    (post(EVENT), 202, 1),
+    (post(b"[" + b",".join([EVENT] * 20) + b"]"), 202, 20),
+    (post(b"\n".join([EVENT] * 5), Content_Type="text/plain;charset=UTF-8"), 202, 5),
+    (post(gzip.compress(EVENT * 1), Content_Encoding="gzip"), 202, 1),
+    (post("이름=홍길동&n=1".encode(), Content_Type="application/x-www-form-urlencoded"), 202, 1),
+    (post(EVENT[:-1]), 400, 0),
+    (post(b"[" * 50_000), 400, 0),
+    (post(b"\xff\xfe"), 400, 0),
+    (post(gzip.compress(EVENT)[:-9], Content_Encoding="gzip"), 400, 0),
+    (post(gzip.compress(b" " * 30_000_000), Content_Encoding="gzip"), 413, 0),
+    (post(EVENT, Content_Type="image/png"), 415, 0),
+    (post(EVENT, path="/nowhere"), 404, 0),
+    (post(EVENT, path="/nowhere/" + "x" * 5000), 404, 0),
+    (b"DELETE /events HTTP/1.1\r\nHost: x\r\n\r\n", 405, 0),
+    (post(EVENT, X_Large="x" * 40_000), 431, 0),
+    (b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n", 413, 0),
+    (b"POST /events HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}", 400, 0),
+    (b"POST /events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400, 0),
+    (b"\x16\x03\x01 nothing of HTTP\r\n\r\n", 400, 0),
+]
+HALF = post(EVENT)[:-10]  # and then its sender is gone
+
+
+class Mixed:
+    """Clients that send every kind of request, by chance, and compare the answers."""
+
+    def __init__(self, port, seed):
+        self.port = port
+        self.chances = random.Random(seed)
+        self.left = 0
+        self.taken = 0
+
+    async def run(self, requests):
+        self.left = requests
+        await asyncio.gather(*(self._client() for _ in range(CLIENTS)))
+
+    async def _client(self):
+        while self.left > 0:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            going = True
+            while going and self.left > 0:
+                going = await self._one(reader, writer)
+            writer.close()
+
+    async def _one(self, reader, writer):
+        """Whether the connection is still good for another one."""
+        self.left -= 1
+        if self.chances.random() < 0.01:
+            writer.write(HALF)
+            return False
+        request, status, events = self.chances.choice(REQUESTS)
+        writer.write(request)
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+        length = int(head.partition("content-length: ")[2].partition("\r\n")[0] or 0)
+        body = await reader.readexactly(length)
+        assert head.split()[1] == str(status), (request[:200], head, body)
+        if status == 202:
+            assert json.loads(body) == {"accepted": events}
+        else:
+            assert set(json.loads(body)) >= {"error", "detail"}
+        self.taken += events
+        return "connection: close" not in head
+
+
+async def test_every_kind_of_request_leaves_memory_flat(cluster, tmp_path, unused_tcp_port_factory):
+    seed = int(os.environ.get("KAFKAPIPE_SEED") or random.randrange(2**32))
+    print(f"KAFKAPIPE_SEED={seed}")
+    cluster.create_topic("t", 1)
+    port, management = unused_tcp_port_factory(), unused_tcp_port_factory()
+    async with program(tmp_path, cluster.bootstrap, port, management, ack="queued") as process:
+        mixed = Mixed(port, seed)
+        await mixed.run(MIXED // 4)
+        before = memory_mib(process.pid)
+        await mixed.run(MIXED)
+        after = memory_mib(process.pid)
+        consumer = confluent_kafka.Consumer({"bootstrap.servers": cluster.bootstrap, "group.id": "count"})
+        place = confluent_kafka.TopicPartition("t", 0)
+
+        async def all_there():
+            return (await asyncio.to_thread(consumer.get_watermark_offsets, place, 20))[1] == mixed.taken
+
+        await until(all_there)
+        consumer.close()
+    print(f"{MIXED} requests: {before:.1f} MiB, then {after:.1f} MiB")
+    assert after - before < 8

@@ -405,7 +405,7 @@ async def test_who_is_cancelled_still_sends_what_the_brokers_take(cluster, read_
             await asyncio.sleep(60)
 
     task = asyncio.create_task(work())
-    while not futures:
+    while not futures:  # noqa: ASYNC110 - nothing tells
         await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
