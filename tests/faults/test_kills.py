@@ -6,6 +6,7 @@ import re
 import signal
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,9 @@ POINTS = (
     "before-final", "after-final", "mid-bulk", "after-bulk",
     "before-dead-letter", "mid-dead-letter", "after-dead-letter", "assign", "revoke",
 )  # fmt: skip
-LANES = 6
+JOINS = ("before-join", "after-join")  # only files that stream come there
+LANES = 3
+GENTLE: dict[str, Any] = {"rate": 60, "rotate": {"records": 150, "age": "1s"}}  # what HDFS takes on two cores
 FIRST_COMMIT_S = 10
 
 
@@ -84,14 +87,21 @@ async def restart(world: World, lane: Lane) -> float:
 @pytest.mark.timeout(4 * 3600)
 @pytest.mark.asyncio(loop_scope="session")
 async def test_killed_at_random_and_at_each_point(world: World) -> None:
-    tasks = ["random"] * world.dose(6, 300) + list(POINTS) * world.dose(1, 25)
+    rounds = world.dose(1, 25)
+    tasks = ["random"] * world.dose(6, 300) + [each for each in POINTS if each not in JOINS] * rounds
     world.chance.shuffle(tasks)
-    lanes = [world.lane(f"kills{number}", rate=200, stream="6KiB") for number in range(LANES)]
+    lanes = [world.lane(f"kills{number}", **GENTLE) for number in range(LANES)]
+    streamed = world.lane("kills-streamed", stream="1KiB", **GENTLE)
     tally: Counter[str] = Counter()
-    await asyncio.gather(*(work(lane, tasks, world.seed + n, tally) for n, lane in enumerate(lanes)))
+    await asyncio.gather(
+        work(streamed, list(JOINS) * rounds, world.seed - 1, tally),
+        *(work(lane, tasks, world.seed + n, tally) for n, lane in enumerate(lanes)),
+    )
     lanes[0].session_ms = 6000
     async with lanes[0].load():
         seconds = [await restart(world, lanes[0]) for _ in range(world.dose(1, 10))]
     kills = tally.total() + 2 * len(seconds)
-    await world.settle(*lanes, kills=kills, points=len(POINTS), first_commit_s=f"{max(seconds):.1f}")
+    await world.settle(
+        *lanes, streamed, kills=kills, points=len(POINTS), first_commit_s=f"{max(seconds):.1f}"
+    )
     assert tally.keys() == {"random", *POINTS}
