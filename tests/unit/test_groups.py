@@ -52,7 +52,7 @@ def test_lag(committed, end, lag):
     [
         ({}, "give either `to` or `shift`"),
         ({"to": 1, "shift": 1}, "give either `to` or `shift`"),
-        ({"to": "newest"}, 'to="newest" is unknown: give "earliest"'),
+        ({"to": "newest"}, "to='newest' is unknown: give \"earliest\""),
     ],
 )
 async def test_a_wrong_target_is_refused_at_once(arguments, words):
