@@ -28,8 +28,8 @@ from kafkapipe.stack import Stack
 
 from .cluster import INDEX, TOPIC, fill
 from .idle import free_port
-from .measure import ROOT, STANDIN, Helper, build, load_average, python, run_child, spread
-from .pipeline import ROTATE, Run, against, prove, told
+from .measure import ROOT, STANDIN, Helper, build, load_average, python, spread
+from .pipeline import ROTATE, Run, against, drive, prove, told
 
 RECORDS = 300_000
 PAIRS = 7
@@ -56,13 +56,6 @@ async def serve(records: int) -> None:
 
 
 # ---- the runs ----
-
-
-def drive(contender: str, place: dict[str, Any], **job: Any) -> Run:
-    """One run in a group of its own."""
-    job |= {"bootstrap": place["bootstrap"], "records": place["lines"]["records"]}
-    job |= {"group": f"{contender}-{next(_NUMBERS)}"}
-    return run_child("bench.drive", contender, json.dumps(job))
 
 
 def proven_documents(place: dict[str, Any], index: str) -> None:
